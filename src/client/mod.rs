@@ -1,0 +1,1 @@
+//! The typed client: endpoints, keep-alive, leader hints, and only safe retries.

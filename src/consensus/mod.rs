@@ -1,0 +1,1 @@
+//! The linearizable wing: agree, then answer. The only room that knows openraft.

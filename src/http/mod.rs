@@ -1,0 +1,1 @@
+//! The front door: routes, headers, status codes, JSON.

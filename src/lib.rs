@@ -1,0 +1,16 @@
+//! Tetrarch: a replicated key-value store over HTTP in which every node leads part of the writes.
+//!
+//! The rooms, top to bottom; each imports only from those below it (`tests/tidy.rs` holds this):
+//! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`peer`], [`placement`], [`model`],
+//! [`storage`], [`runtime`].
+
+pub mod cli;
+pub mod client;
+pub mod consensus;
+pub mod http;
+pub mod model;
+pub mod peer;
+pub mod placement;
+pub mod runtime;
+pub mod service;
+pub mod storage;

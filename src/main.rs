@@ -1,0 +1,2 @@
+//! The binary: arguments, settings, the chosen command, exit code.
+fn main() {}

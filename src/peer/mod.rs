@@ -1,0 +1,1 @@
+//! The corridor: framed connections between nodes. It does not know what a payload means.

@@ -1,0 +1,1 @@
+//! The map room: slots, catalog, assignment, plan. Pure: it decides, others act.

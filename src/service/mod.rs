@@ -1,0 +1,1 @@
+//! The hall: namespace, slot, group, node; deadlines; at most one forward.
