@@ -56,6 +56,11 @@ async fn a_node_stays_healthy_whatever_arrives_on_its_port() {
     assert_eq!(put.status, 201, "{}", put.text());
 }
 
+fn noise(rng: &mut fastrand::Rng) -> Vec<u8> {
+    let length = rng.usize(1..1000);
+    std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
+}
+
 /// Sends bytes, listens for a moment, hangs up in the middle of whatever it was.
 async fn send(address: &str, what: &str, bytes: Vec<u8>) {
     let Ok(mut stream) = TcpStream::connect(address).await else {
