@@ -29,7 +29,7 @@ async fn a_lost_node_is_replaced_while_writes_go_on() {
     cluster.wait_view(1, "node 4 is known", |view| state_is(view, 4, "joining")).await;
     let before = load.acked();
     let ran =
-        tetrarch(&["cluster", "replace", "2", "--with", "4", "--endpoints", &cluster.url(1)]).await;
+        tetrarch(&["cluster", "replace", "2", "--with", "4", "--endpoint", &cluster.url(1)]).await;
     assert!(ran.success, "{}{}", ran.stdout, ran.stderr);
     let (api, url) = (cluster.api.clone(), cluster.url(1));
     let view = wait_at_most(MOVES_MAX, "every replica has moved to node 4", async || {

@@ -71,7 +71,7 @@ impl Node {
         assert!(self.child.is_none(), "node {} runs already", self.id);
         let log = OpenOptions::new().create(true).append(true).open(&self.log_file).unwrap();
         let child = binary()
-            .args(["serve", "--id", &self.id.to_string(), "--listen", &self.address()])
+            .args(["serve", "--node", &self.id.to_string(), "--listen", &self.address()])
             .arg("--data-dir")
             .arg(&self.data_dir)
             .args(&self.flags)
