@@ -28,6 +28,41 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 
 // --- storage --------------------------------------------------------------------------------
 
+// state, checkpoint (working index)
+
+/// All memtables of a node together, before they are written to the working index: about 200,000
+/// small changes, so that a hot row is written once and not every time.
+pub const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
+
+/// All memtables of a node together, above which `apply` waits: the flusher is behind by seconds.
+pub const MEMTABLE_BYTES_MAX: usize = 4 * MEMTABLE_BYTES;
+
+/// What a row costs in a memtable beside its bytes: two handles, its place in the tree, allocation.
+pub const MEMTABLE_ROW_OVERHEAD: usize = 128;
+
+/// Cache of the working index: it holds recent changes only, so a part of them fits.
+pub const INDEX_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Rows that one step of a scan takes from the working index: bounds memory, amortises the seek.
+pub const INDEX_SCAN_ROWS: usize = 512;
+
+/// Target size of a block: what one lookup reads and checks. One index entry stands for each.
+pub const CHECKPOINT_BLOCK_BYTES: usize = 4 * 1024;
+
+/// Bytes gathered for one write of a checkpoint file.
+pub const CHECKPOINT_WRITE_BYTES: usize = 256 * 1024;
+
+/// Longest key, value, mark or block that a checkpoint may claim: refused before memory is asked
+/// for. Above every limit that a namespace can set.
+pub const CHECKPOINT_PART_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A group asks for a checkpoint when its changes since the last one exceed this many bytes and ...
+pub const CHECKPOINT_DUE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// ... this many hundredths of the rows in it: the working index takes about five times the bytes
+/// of its rows, while writing a checkpoint costs each row one copy.
+pub const CHECKPOINT_DUE_PERCENT: u64 = 15;
+
 // --- peer -----------------------------------------------------------------------------------
 
 /// Longest payload of one frame. A frame must fit whole into memory on both sides; long bodies go
