@@ -171,7 +171,8 @@ impl Connection {
     /// Ends when nothing was heard for too long. Counts its own ticks rather than reading a clock,
     /// so that a process that was suspended does not take its own absence for the peer's.
     async fn watch(&self, asks: bool) -> String {
-        let mut tick = tokio::time::interval(self.ping_every);
+        let first = tokio::time::Instant::now() + self.ping_every;
+        let mut tick = tokio::time::interval_at(first, self.ping_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut silent) = (0, Duration::ZERO);
         loop {
