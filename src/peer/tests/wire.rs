@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::join_all;
@@ -114,4 +115,17 @@ async fn a_connection_that_never_greets_is_given_up() {
     status.wait_for(|s| s.last_error.as_ref() == Some(&timed_out)).await.unwrap();
     a.door.addresses.lock().insert(B, b.address.clone());
     status.wait_for(|s| s.connected_since.is_some()).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_under_way_end_when_the_node_stops() {
+    let (a, b) = nodes(PeerOptions::default()).await;
+    let hour = Duration::from_secs(3_600);
+    let call = a.peers.call(B, HOLD, Lane::Data, Bytes::new(), hour);
+    let stop = async {
+        eventually("the call arrives", || b.desk.started.load(Ordering::SeqCst) == 1).await;
+        a.env.tasks.stop();
+    };
+    let (ended, ()) = tokio::time::timeout(TIME, async { tokio::join!(call, stop) }).await.unwrap();
+    assert!(matches!(ended, Err(PeerError::Unknown { .. })), "{ended:?}");
 }
