@@ -314,7 +314,10 @@ fn the_house_is_tidy() {
     let violations: Vec<String> = files
         .iter()
         .flat_map(|(path, text)| {
-            RULES.iter().flat_map(|rule| rule(path, text)).map(|what| format!("{path}: {what}"))
+            RULES
+                .iter()
+                .flat_map(|rule| rule(path, text))
+                .map(move |what| format!("{path}: {what}"))
         })
         .collect();
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));

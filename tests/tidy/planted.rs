@@ -81,13 +81,8 @@ fn every_forbidden_pair_of_rooms_is_caught() {
             if allowed.contains(other) {
                 passes(rule, &path, &text);
             } else {
-                caught(
-                    rule,
-                    &path,
-                    &text,
-                    &format!("room {room} must not import from {other}")
-                        .replace("from ", "from room "),
-                );
+                let says = format!("room {room} must not import from room {other}");
+                caught(rule, &path, &text, &says);
             }
         }
     }
