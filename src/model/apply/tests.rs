@@ -1,0 +1,1 @@
+//! Apply: what each command does, and that replay does it again.

@@ -1,0 +1,1 @@
+//! Commands: what is written reads back, and nothing read can panic.

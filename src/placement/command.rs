@@ -1,0 +1,139 @@
+//! What the catalog may be asked to become, and what it answers.
+//!
+//! Promises: both read back as written; decoding never panics. They travel as the opaque bytes of
+//! [`Command::Catalog`](crate::model::Command::Catalog) and
+//! [`Reply::Catalog`](crate::model::Reply::Catalog). New variants go to the end.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::codec::{self, CodecError};
+use crate::model::{ClusterId, GroupId, Incarnation, NodeId};
+
+/// A change of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogCommand {
+    /// Makes the first catalog. A second one with the same cluster id changes nothing, so that every
+    /// founding member may propose it.
+    Found {
+        /// The id of the new cluster.
+        cluster: ClusterId,
+        /// The founding nodes: id, address (`host:port`), data directory.
+        nodes: Vec<(NodeId, String, Incarnation)>,
+        /// How many groups share the slots.
+        groups: u64,
+        /// How many replicas a group should have, nodes permitting.
+        replicas: u64,
+    },
+    /// Makes a node known. It holds nothing until it replaces another one.
+    AddNode {
+        /// An id that was never used.
+        node: NodeId,
+        /// Its `host:port`.
+        address: String,
+        /// Its data directory.
+        incarnation: Incarnation,
+    },
+    /// Says where a node is to be reached from now on.
+    SetAddress {
+        /// Which node.
+        node: NodeId,
+        /// Its data directory: no other one may speak for the node.
+        incarnation: Incarnation,
+        /// Its `host:port`.
+        address: String,
+    },
+    /// Has one node take over all that another one holds.
+    Replace {
+        /// The node to empty.
+        old: NodeId,
+        /// The joining node that takes its place.
+        new: NodeId,
+    },
+    /// Records that a group's members have changed: `to` holds what `from` held.
+    Moved {
+        /// Which group.
+        group: GroupId,
+        /// The replica that was.
+        from: NodeId,
+        /// The replica that is.
+        to: NodeId,
+    },
+}
+
+/// What a catalog command came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogReply {
+    /// The catalog is as asked; it may have been so before.
+    Done {
+        /// The epoch at which it is.
+        epoch: u64,
+    },
+    /// Nothing was changed.
+    Refused {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, and what to do, for people.
+        reason: String,
+    },
+}
+
+/// Why a catalog command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusalCode {
+    /// There is no cluster yet.
+    NotFounded,
+    /// This is another cluster.
+    AlreadyFounded,
+    /// The command makes no sense by itself: no nodes, too many groups, a bad address.
+    Invalid,
+    /// The node id belongs to another data directory.
+    IdTaken,
+    /// The data directory is known under another node id.
+    DirectoryTaken,
+    /// No such node.
+    UnknownNode,
+    /// The node was removed, and its id with it.
+    NodeRemoved,
+    /// The node cannot take another one's place: it is not joining, or already takes one.
+    NotJoining,
+    /// The node is already being replaced by another one.
+    AlreadyReplaced,
+    /// No such group.
+    UnknownGroup,
+    /// The catalog did not ask for this move.
+    NotPlanned,
+    /// A bound of the cluster is reached.
+    TooMany,
+}
+
+const WHAT_COMMAND: &str = "catalog command";
+const WHAT_REPLY: &str = "catalog reply";
+
+impl CatalogCommand {
+    /// The command's bytes.
+    pub fn encode(&self) -> Bytes {
+        codec::seal(self, &[])
+    }
+
+    /// Reads a catalog command.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (command, tail) = codec::open(WHAT_COMMAND, bytes)?;
+        codec::no_tail(WHAT_COMMAND, &tail)?;
+        Ok(command)
+    }
+}
+
+impl CatalogReply {
+    /// The reply's bytes.
+    pub fn encode(&self) -> Bytes {
+        codec::seal(self, &[])
+    }
+
+    /// Reads a catalog reply.
+    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (reply, tail) = codec::open(WHAT_REPLY, bytes)?;
+        codec::no_tail(WHAT_REPLY, &tail)?;
+        Ok(reply)
+    }
+}
