@@ -38,12 +38,7 @@ pub struct Groups {
 }
 impl Groups {
     /// Stand-in.
-    pub async fn propose(
-        &self,
-        _: GroupId,
-        _: Bytes,
-        _: Moment,
-    ) -> Result<Proposed, ProposeError> {
+    pub async fn propose(&self, _: GroupId, _: Bytes, _: Moment) -> Result<Proposed, ProposeError> {
         Err(ProposeError::NotHere)
     }
     /// Stand-in.

@@ -147,9 +147,6 @@ pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Bytes of request line and headers together: room for a key of 4 KiB with every byte encoded.
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Headers of one request.
-pub const HTTP_HEADERS_MAX: usize = 100;
-
 /// How long requests under way may take when the node stops.
 pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
 

@@ -149,8 +149,7 @@ impl Service {
     }
 
     async fn ask(&self, node: NodeId) -> Option<(NodeId, NodeReport)> {
-        let call =
-            self.hall.transport.call(node, STATUS, Lane::Data, Bytes::new(), STATUS_TIMEOUT);
+        let call = self.hall.transport.call(node, STATUS, Lane::Data, Bytes::new(), STATUS_TIMEOUT);
         // The transport keeps its own time; this one holds even if it does not.
         let answer = tokio::time::timeout(STATUS_TIMEOUT, call).await.ok()?.ok()?;
         match NodeReport::decode(&answer) {
@@ -173,11 +172,7 @@ impl Service {
 }
 
 /// One view from many.
-fn merge(
-    catalog: &Catalog,
-    here: NodeId,
-    reports: &BTreeMap<NodeId, NodeReport>,
-) -> ClusterView {
+fn merge(catalog: &Catalog, here: NodeId, reports: &BTreeMap<NodeId, NodeReport>) -> ClusterView {
     let mut heard: BTreeMap<GroupId, BTreeMap<NodeId, &GroupStatus>> = BTreeMap::new();
     for (node, report) in reports {
         for status in &report.groups {
@@ -228,9 +223,8 @@ fn group_overview(
         .iter()
         .filter(|(_, status)| status.role == Role::Leader)
         .max_by_key(|(_, status)| status.term);
-    let named = || {
-        heard.values().filter(|status| status.term == term).find_map(|status| status.leader)
-    };
+    let named =
+        || heard.values().filter(|status| status.term == term).find_map(|status| status.leader);
     let last = leading.and_then(|(_, status)| status.last).unwrap_or_else(|| newest(|s| s.last));
     // Membership as the leader has it; without one, as the newest term has it.
     let members = leading

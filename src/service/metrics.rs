@@ -45,8 +45,7 @@ impl ServiceMetrics {
                 waits.clone(),
             );
         });
-        let counter =
-            |result| forwards.get_or_create(&PassedLabel { result }).clone();
+        let counter = |result| forwards.get_or_create(&PassedLabel { result }).clone();
         Self {
             answered: counter("answered"),
             not_sent: counter("not_sent"),

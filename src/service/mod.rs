@@ -31,7 +31,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::model::{Command, GroupId, Incarnation, NodeId, Reply, Row, Slot, Write, WriteOp, data_key};
+use crate::model::{
+    Command, GroupId, Incarnation, NodeId, Reply, Row, Slot, Write, WriteOp, data_key,
+};
 use crate::peer::Transport;
 use crate::placement::{Catalog, CatalogCommand, CatalogReply, NamespaceLimits, slot_of};
 use crate::runtime::{Env, Moment};
@@ -208,16 +210,19 @@ impl Service {
         self.hall.map().map(|map| Arc::clone(&map.catalog))
     }
 
-    /// What a namespace accepts; the widest limits while no catalog is known.
+    /// What a key's namespace accepts, before the value is worth reading; the widest limits while
+    /// no catalog is known.
     ///
     /// # Errors
     ///
-    /// When the namespace does not exist or cannot be served.
-    pub fn limits(&self, namespace: &str) -> Result<NamespaceLimits, ServiceError> {
-        match self.hall.map() {
-            Some(map) => map.namespace(namespace).map(|entry| entry.limits),
-            None => Ok(NamespaceLimits::default()),
-        }
+    /// When the namespace does not exist, cannot be served, or does not take the key.
+    pub fn admit(&self, namespace: &str, key: &[u8]) -> Result<NamespaceLimits, ServiceError> {
+        let limits = match self.hall.map() {
+            Some(map) => map.namespace(namespace)?.limits,
+            None => NamespaceLimits::default(),
+        };
+        check_key(key, limits)?;
+        Ok(limits)
     }
 
     /// Reads a key. Cancel-safe.

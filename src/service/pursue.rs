@@ -21,9 +21,7 @@ use crate::model::{GroupId, NodeId};
 use crate::peer::{Lane, PeerError};
 use crate::placement::Catalog;
 use crate::runtime::Moment;
-use crate::runtime::limits::{
-    FORWARD_MARGIN, READ_ATTEMPT_MAX, RETRY_TICK_FIRST, RETRY_TICK_MAX,
-};
+use crate::runtime::limits::{FORWARD_MARGIN, READ_ATTEMPT_MAX, RETRY_TICK_FIRST, RETRY_TICK_MAX};
 
 use super::act::act;
 use super::error::{ErrorKind, ServiceError};
@@ -257,7 +255,9 @@ impl Pursuit<'_> {
                 ErrorKind::Overloaded { reason: "the leader has too much to do".into() }
             }
             (_, None) => ErrorKind::Unavailable { reason: "this node knows no catalog yet".into() },
-            (last, Some(group)) => ErrorKind::Unavailable { reason: describe(group, last.as_ref()) },
+            (last, Some(group)) => {
+                ErrorKind::Unavailable { reason: describe(group, last.as_ref()) }
+            }
         };
         let error = ServiceError::from(kind);
         match group {
