@@ -2,7 +2,7 @@
 //!
 //! The rooms, top to bottom; each imports only from those below it (`tests/tidy.rs` holds this):
 //! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`peer`], [`placement`], [`model`],
-//! [`storage`], [`runtime`].
+//! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
 pub mod cli;
 pub mod client;
@@ -14,3 +14,4 @@ pub mod placement;
 pub mod runtime;
 pub mod service;
 pub mod storage;
+pub mod wire;

@@ -136,6 +136,59 @@ pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
 
 // --- consensus ------------------------------------------------------------------------------
 
+// --- service --------------------------------------------------------------------------------
+
+/// The first pause of a request that waits for a leader; changes that this node sees end it early.
+pub const RETRY_TICK_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest such pause: how late a new leader is found by a node without a replica.
+pub const RETRY_TICK_MAX: Duration = Duration::from_millis(400);
+
+/// How long one node may take for a forwarded read before another one is asked.
+pub const READ_ATTEMPT_MAX: Duration = Duration::from_secs(1);
+
+/// How much earlier than the origin a node gives up forwarded work, so that its answer arrives.
+pub const FORWARD_MARGIN: Duration = Duration::from_millis(50);
+
+/// How long after its deadline a proposal may still say what became of it.
+pub const PROPOSAL_GRACE: Duration = Duration::from_millis(100);
+
+/// How long a node may take to say what it has, for `/v1/cluster`.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
 // --- http -----------------------------------------------------------------------------------
+
+/// How long a client waits when it does not say.
+pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest that a client may wait: what hangs longer is better asked again.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Longest request id that is taken from a client.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Longest JSON body of an administrative request.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests served at the same time; one more gets 503. At 1 MiB a value this bounds memory.
+pub const HTTP_REQUESTS_MAX: usize = 4 * 1024;
+
+/// Connections open at the same time; more wait in the kernel's queue.
+pub const HTTP_CONNECTIONS_MAX: usize = 8 * 1024;
+
+/// How long a client may take to send its headers, and how long an idle connection is kept.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Bytes of request line and headers together: room for a key of 4 KiB with every byte encoded.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long requests under way may take when the node stops.
+pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Pause after a failed accept: the process is out of file descriptors, and spinning frees none.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(HTTP_HEAD_BYTES_MAX > 4 * KEY_BYTES_MAX, "an encoded key fits into the head");
+const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_millis());
 
 // --- client, cli ----------------------------------------------------------------------------

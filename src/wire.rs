@@ -1,0 +1,236 @@
+//! What clients and servers say to each other: header names, paths, JSON bodies.
+//!
+//! Why it exists: the front door writes these and the client reads them; one definition keeps the
+//! two from drifting apart. Bodies are contract: fields are added, never renamed or reused, and a
+//! reader ignores fields that it does not know.
+//!
+//! Relies on: serde only. No room's own types appear here, so that a change inside a room cannot
+//! change the contract unnoticed.
+
+use serde::{Deserialize, Serialize};
+
+/// The group that answered: a number. On every answer that belongs to a group.
+pub const KV_GROUP: &str = "kv-group";
+/// The position in the group's order that the answer reflects, exactly.
+pub const KV_INDEX: &str = "kv-index";
+/// What kind of read it was: `linearizable`, `stale; age-ms=180` or `stale; age=unknown`.
+pub const KV_READ: &str = "kv-read";
+/// Base URL of the node that leads the group, as a hint where to ask next time.
+pub const KV_LEADER: &str = "kv-leader";
+/// The node that the answer comes from (after forwarding: the one that did the work).
+pub const KV_SERVED_BY: &str = "kv-served-by";
+/// How long the client waits: `500ms`, `5s`, or a plain number of seconds.
+pub const REQUEST_TIMEOUT: &str = "request-timeout";
+/// Names the request in logs; made when absent.
+pub const REQUEST_ID: &str = "request-id";
+/// Media type of every error.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Where the cluster's state is read.
+pub const CLUSTER_PATH: &str = "/v1/cluster";
+/// Where a node joins ([`JoinRequest`]).
+pub const NODES_PATH: &str = "/v1/cluster/nodes";
+/// Where a node is replaced ([`ReplaceRequest`]).
+pub const REPLACE_PATH: &str = "/v1/cluster/replace";
+/// Where a key's place is asked for, with `?ns=` and `?key=`, both percent-encoded.
+pub const ROUTE_PATH: &str = "/v1/route";
+
+/// How a client must treat a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It took effect.
+    Applied,
+    /// It surely took no effect: repeating it is safe.
+    NotApplied,
+    /// It may or may not have taken effect, or may still do so.
+    Unknown,
+}
+
+/// An error's body (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `urn:tetrarch:problem:` and the code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What the code means.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The machine-readable name of the error.
+    pub code: String,
+    /// How to treat the request.
+    pub outcome: Outcome,
+    /// The request's name in the logs.
+    pub request_id: String,
+    /// Base URL of the leader's node, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Seconds after which another try makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// The cluster's id, 16 hex digits; `None` while the answering node knows none.
+    pub cluster: Option<String>,
+    /// The catalog's epoch.
+    pub epoch: u64,
+    /// The node that answered.
+    pub answered_by: u64,
+    /// Replicas that still have to leave replaced nodes.
+    pub moves_left: u64,
+    /// All nodes of the catalog.
+    pub nodes: Vec<NodeView>,
+    /// All groups of the catalog.
+    pub groups: Vec<GroupView>,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// The node's id.
+    pub id: u64,
+    /// `host:port`.
+    pub address: String,
+    /// `active`, `joining`, `replaced` or `removed`.
+    pub state: String,
+    /// Who takes over its replicas, when it is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<u64>,
+    /// Whether it answered just now.
+    pub reachable: bool,
+    /// The id of its data directory, 16 hex digits.
+    pub incarnation: String,
+    /// How many groups it leads.
+    pub leads: u64,
+    /// How many groups have a replica on it.
+    pub replicas: u64,
+    /// Replicas that still have to leave it.
+    pub moves_left: u64,
+    /// Milliseconds since it started; `None` when it did not answer.
+    pub uptime_ms: Option<u64>,
+    /// The release that it runs; `None` when it did not answer.
+    pub version: Option<String>,
+}
+
+/// A group of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// The group's id; 0 is the system group.
+    pub id: u64,
+    /// The node that leads it, when a leader is known.
+    pub leader: Option<u64>,
+    /// The node that should lead it.
+    pub preferred: u64,
+    /// The newest term that any replica reported.
+    pub term: u64,
+    /// Newest index that is committed, as far as any replica knows.
+    pub committed: u64,
+    /// Newest index that any replica has applied.
+    pub applied: u64,
+    /// The leader's last entry; without a leader the longest log's.
+    pub last: u64,
+    /// Nodes with a vote.
+    pub voters: Vec<u64>,
+    /// Nodes that receive entries without a vote.
+    pub learners: Vec<u64>,
+    /// Slots, as inclusive ranges.
+    pub slots: Vec<[u16; 2]>,
+    /// The group's copies.
+    pub replicas: Vec<ReplicaView>,
+}
+
+/// A group's copy on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// The node.
+    pub node: u64,
+    /// `leader`, `follower`, `candidate`, `learner`, `stopped`; `unknown` when it did not answer.
+    pub role: String,
+    /// Its last applied entry.
+    pub applied: Option<u64>,
+    /// Its last appended entry.
+    pub last: Option<u64>,
+    /// Entries of the leader that it is not known to hold.
+    pub lag: Option<u64>,
+}
+
+/// Where a key lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteView {
+    /// The key's slot.
+    pub slot: u16,
+    /// The group that owns the slot.
+    pub group: u64,
+    /// The node that leads the group, as far as the answering node knows.
+    pub leader: Option<u64>,
+    /// The node that should lead it.
+    pub preferred: u64,
+    /// Base URL of the leader's node.
+    pub leader_url: Option<String>,
+    /// The nodes that hold the group, with their base URLs.
+    pub replicas: Vec<RouteReplica>,
+    /// The epoch of the catalog that says so.
+    pub epoch: u64,
+}
+
+/// A node that holds a key's group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReplica {
+    /// The node.
+    pub node: u64,
+    /// Its base URL, when the catalog knows its address.
+    pub url: Option<String>,
+}
+
+/// Asks that a node becomes known to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The node's id; never used before.
+    pub id: u64,
+    /// Where others reach it, `host:port`.
+    pub address: String,
+    /// The id of its data directory, 16 hex digits.
+    pub incarnation: String,
+}
+
+/// Asks that one node takes over the replicas of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplaceRequest {
+    /// The node that leaves.
+    pub old: u64,
+    /// The node that takes over; it has joined before.
+    pub new: u64,
+}
+
+/// The answer to a change of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReply {
+    /// The cluster's id, 16 hex digits.
+    pub cluster: Option<String>,
+    /// The catalog's epoch after the change.
+    pub epoch: u64,
+    /// The nodes that the answering node knows, so that a newcomer can reach them.
+    pub nodes: Vec<KnownNode>,
+}
+
+/// A node and where it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownNode {
+    /// The node's id.
+    pub id: u64,
+    /// `host:port`.
+    pub address: String,
+    /// The id of its data directory, 16 hex digits.
+    pub incarnation: String,
+}
+
+/// Base URL of a node from its `host:port`.
+pub fn base_url(address: &str) -> String {
+    format!("http://{address}")
+}
