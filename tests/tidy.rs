@@ -87,6 +87,9 @@ const BANNED_FROM: &[(&str, &[&str])] = &[
 const EMPTY_WORDS: &[&str] =
     &["manager", "managers", "util", "utils", "helper", "helpers", "common", "commons"];
 
+/// What a name of ours follows where it is declared.
+const DECLARING: &[&str] = &["mod", "struct", "enum", "trait", "type", "union"];
+
 type Rule = fn(&str, &str) -> Vec<String>;
 
 const RULES: &[Rule] = &[
@@ -167,9 +170,10 @@ fn names_say_something(path: &str, text: &str) -> Vec<String> {
     let code = code_of(text);
     let words: Vec<&str> = code.split(|c: char| !is_name(c)).filter(|w| !w.is_empty()).collect();
     let declared = words
-        .windows(2)
-        .filter(|pair| matches!(pair[0], "mod" | "struct" | "enum" | "trait" | "type" | "union"))
-        .map(|pair| pair[1].to_owned());
+        .iter()
+        .zip(words.iter().skip(1))
+        .filter(|(what, _)| DECLARING.contains(what))
+        .map(|(_, name)| (*name).to_owned());
     in_path
         .chain(declared)
         .filter(|name| words_of(name).iter().any(|word| EMPTY_WORDS.contains(&word.as_str())))
