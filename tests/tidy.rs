@@ -67,7 +67,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 const IDS: &[&str] =
     &["id", "ClusterId", "GroupId", "Incarnation", "NamespaceId", "NodeId", "Slot", "SlotRange"];
 
-/// A word that only some places may use: the word, and the beginnings of the paths that may.
+/// A name that only some places may use: the name, and the beginnings of the paths that may. A name in
+/// lower case is a crate's, and counts where it is used as one.
 const BANNED: &[(&str, &[&str])] = &[
     ("openraft", &["src/consensus"]),
     ("sled", &["src/storage/engine"]),
@@ -86,6 +87,9 @@ const BANNED_FROM: &[(&str, &[&str])] = &[
 /// Names that say nothing about what they name.
 const EMPTY_WORDS: &[&str] =
     &["manager", "managers", "util", "utils", "helper", "helpers", "common", "commons"];
+
+/// What a name of ours follows where it is declared.
+const DECLARING: &[&str] = &["mod", "struct", "enum", "trait", "type", "union"];
 
 type Rule = fn(&str, &str) -> Vec<String>;
 
@@ -154,7 +158,7 @@ fn keeps_words_in_their_rooms(path: &str, text: &str) -> Vec<String> {
     let here = BANNED_FROM.iter().filter(|(_, rooms)| rooms.contains(&room)).map(|(word, _)| word);
     everywhere
         .chain(here)
-        .filter(|word| has_word(&code, word))
+        .filter(|word| uses(&code, word))
         .map(|word| format!("`{word}` does not belong into room {room}"))
         .collect()
 }
@@ -167,9 +171,10 @@ fn names_say_something(path: &str, text: &str) -> Vec<String> {
     let code = code_of(text);
     let words: Vec<&str> = code.split(|c: char| !is_name(c)).filter(|w| !w.is_empty()).collect();
     let declared = words
-        .windows(2)
-        .filter(|pair| matches!(pair[0], "mod" | "struct" | "enum" | "trait" | "type" | "union"))
-        .map(|pair| pair[1].to_owned());
+        .iter()
+        .zip(words.iter().skip(1))
+        .filter(|(what, _)| DECLARING.contains(what))
+        .map(|(_, name)| (*name).to_owned());
     in_path
         .chain(declared)
         .filter(|name| words_of(name).iter().any(|word| EMPTY_WORDS.contains(&word.as_str())))
@@ -229,8 +234,15 @@ fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-fn has_word(code: &str, word: &str) -> bool {
-    code.split(|c: char| !is_name(c)).any(|found| found == word)
+/// Whether a name occurs as a whole word; a crate's only before `::`, or where it is imported.
+fn uses(code: &str, name: &str) -> bool {
+    let is_crate = name.starts_with(char::is_lowercase);
+    code.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let whole = !before.ends_with(is_name) && !after.starts_with(is_name);
+        let imported = before.ends_with("use ") || before.ends_with("crate ");
+        whole && (!is_crate || imported || after.starts_with("::"))
+    })
 }
 
 /// `RowHelper` and `row_helper` are both `row` and `helper`.

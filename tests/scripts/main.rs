@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 type Fault = Box<dyn Error>;
 
-/// Runs every script of a directory with a runner of its own, and says which one fails.
+/// Runs every script of a directory with a runner of its own. Which one differs is in the diff.
+#[allow(clippy::panic, reason = "a test fails by panicking")]
 fn run_all<R: goldenscript::Runner>(directory: &str, runner: impl Fn() -> R) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts").join(directory);
     let mut scripts: Vec<PathBuf> = std::fs::read_dir(&directory)
@@ -24,8 +25,9 @@ fn run_all<R: goldenscript::Runner>(directory: &str, runner: impl Fn() -> R) {
     scripts.sort();
     assert!(!scripts.is_empty(), "no scripts in {}", directory.display());
     for script in scripts {
-        println!("script {}", script.display());
-        goldenscript::run(&mut runner(), &script).expect("the script runs to its end");
+        if let Err(error) = goldenscript::run(&mut runner(), &script) {
+            panic!("{}: {error}", script.display());
+        }
     }
 }
 

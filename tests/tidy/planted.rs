@@ -132,6 +132,8 @@ fn a_word_outside_its_room_is_caught() {
     for (path, text) in [
         ("src/service/mod.rs", "use openraft::Raft;"),
         ("src/storage/state.rs", "let tree: sled::Tree;"),
+        ("src/storage/state.rs", "use sled;"),
+        ("src/storage/state.rs", "use sled as tree;"),
         ("src/service/mod.rs", "use axum::Router;"),
         ("src/cli/mod.rs", "StatusCode::OK"),
         ("src/model/row.rs", "use std::collections::HashMap;"),
@@ -153,7 +155,7 @@ fn a_word_outside_its_room_is_caught() {
         ("src/app.rs", "use axum::Router;"),
         ("src/service/mod.rs", "use std::collections::HashMap;"),
         ("src/model/row.rs", "// unlike a HashMap"),
-        ("src/storage/state.rs", "let name = \"sled\"; fn bobsled() {}"),
+        ("src/storage/state.rs", "let name = \"sled\"; bobsled::go(self.sled); on_sled()"),
         ("src/app.rs", "filter(\"openraft=warn\")"),
         ("tests/cluster/main.rs", "serde_json::to_vec(x)"),
     ] {

@@ -71,22 +71,22 @@ fn founded() -> Catalog {
     let nodes = (1..=3).map(|n| (NodeId(n), format!("h:{n}"), Incarnation(n))).collect();
     done(
         &mut catalog,
-        CatalogCommand::Found { cluster: ClusterId(1), nodes, groups: 4, replicas: 3 },
+        &CatalogCommand::Found { cluster: ClusterId(1), nodes, groups: 4, replicas: 3 },
     );
     for n in [4, 5] {
         let (node, address, incarnation) = (NodeId(n), format!("h:{n}"), Incarnation(n));
-        done(&mut catalog, CatalogCommand::AddNode { node, address, incarnation });
+        done(&mut catalog, &CatalogCommand::AddNode { node, address, incarnation });
     }
     catalog
 }
 
-fn done(catalog: &mut Catalog, command: CatalogCommand) {
-    let reply = catalog.apply(&command);
+fn done(catalog: &mut Catalog, command: &CatalogCommand) {
+    let reply = catalog.apply(command);
     assert!(matches!(reply, CatalogReply::Done { .. }), "{command:?}: {reply:?}");
 }
 
 fn replace(catalog: &mut Catalog, old: u64, new: u64) {
-    done(catalog, CatalogCommand::Replace { old: NodeId(old), new: NodeId(new) });
+    done(catalog, &CatalogCommand::Replace { old: NodeId(old), new: NodeId(new) });
 }
 
 fn set(nodes: &[u64]) -> BTreeSet<NodeId> {
@@ -106,7 +106,7 @@ fn a_replaced_node_is_emptied_group_0_first() {
     for group in 0..=4 {
         let (group, from, to) = (GroupId(group), NodeId(2), NodeId(4));
         assert_eq!(next_move(&catalog), Some(Move { group, from, to }));
-        done(&mut catalog, CatalogCommand::Moved { group, from, to });
+        done(&mut catalog, &CatalogCommand::Moved { group, from, to });
     }
     assert_eq!(next_move(&catalog), None);
 }
@@ -132,7 +132,7 @@ fn a_move_goes_step_by_step() {
     let moved = MoveFacts { voters: set(&[1, 3, 4]), ..MoveFacts::default() };
     assert_eq!(move_step(&catalog, &asked, &moved), MoveStep::RecordMoved);
     let Move { group, from, to } = asked;
-    done(&mut catalog, CatalogCommand::Moved { group, from, to });
+    done(&mut catalog, &CatalogCommand::Moved { group, from, to });
     assert_eq!(move_step(&catalog, &asked, &moved), MoveStep::Done);
 }
 
@@ -149,4 +149,9 @@ fn a_replacement_that_is_lost_half_way_is_cleared_from_the_members() {
     assert_eq!((asked.from, asked.to), (NodeId(2), NodeId(5)));
     assert_eq!(asked.voters_after(&catalog), Some(set(&[1, 3, 5])));
     assert_eq!(move_step(&catalog, &asked, &facts), MoveStep::AddLearner);
+    // The same if its joint configuration was never left.
+    let joint = MoveFacts { voters: set(&[1, 2, 3, 4]), joint: true, ..MoveFacts::default() };
+    assert_eq!(move_step(&catalog, &asked, &joint), MoveStep::AddLearner);
+    let known = MoveFacts { learners: set(&[5]), target_caught_up: true, ..joint };
+    assert_eq!(move_step(&catalog, &asked, &known), MoveStep::ChangeMembership);
 }
