@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -128,4 +129,27 @@ async fn calls_under_way_end_when_the_node_stops() {
     };
     let (ended, ()) = tokio::time::timeout(TIME, async { tokio::join!(call, stop) }).await.unwrap();
     assert!(matches!(ended, Err(PeerError::Unknown { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_long_body_whose_connection_breaks_is_never_taken_for_whole() {
+    let (a, b) = nodes(PeerOptions::default()).await;
+    let door: Arc<dyn Doorkeeper> = a.door.clone();
+    let mut wire = connect(&a.env.tasks, &door, B, Purpose::Bulk).await.unwrap();
+    wire.send(&Frame::bare(Kind::BulkOpen, Lane::Data, 0)).await.unwrap();
+    let chunk = Frame::with(Kind::BulkData, Lane::Data, 0, vec![1; 10_000].into());
+    wire.send(&chunk).await.unwrap();
+    drop(wire);
+    let told = || b.desk.bulk_errors.load(Ordering::SeqCst) == 1;
+    eventually("the receiver hears of the cut", told).await;
+
+    // The receiver dies in the middle of an endless body.
+    let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from(vec![1; 50_000])));
+    let send = a.peers.send_bulk(B, ECHO, Bytes::new(), endless.boxed());
+    let stop = async {
+        eventually("it is under way", || b.desk.bulk_bytes.load(Ordering::SeqCst) > 500_000).await;
+        b.env.tasks.stop();
+    };
+    let (cut, ()) = tokio::join!(send, stop);
+    assert!(matches!(cut, Err(PeerError::Unknown { .. })), "{cut:?}");
 }
