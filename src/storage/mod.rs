@@ -6,6 +6,7 @@
 
 pub mod disk;
 pub mod error;
+pub mod log;
 
 pub use disk::{Disk, DiskFile, OpenMode};
 pub use error::StorageError;
