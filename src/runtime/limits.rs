@@ -47,6 +47,34 @@ pub const CHECKPOINT_DUE_BYTES_MIN: u64 = 1024 * 1024;
 /// ... this many hundredths of the rows in it: the working index takes about five times the bytes
 /// of its rows, while writing a checkpoint costs each row one copy.
 pub const CHECKPOINT_DUE_PERCENT: u64 = 15;
+/// Size of one segment of the log. Large enough that a roll (two more syncs) is rare, small enough
+/// that purging gives space back in useful steps.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Most bytes of one batch, unless a single entry is larger: bounds the latency that one batch adds.
+pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Recent entries that are kept in memory per node, for followers that are nearly caught up.
+pub const LOG_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes waiting for the log writer above which new work is to be refused.
+pub const LOG_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Emptied segments that are kept for reuse; more than these are removed.
+pub const LOG_SPARES_MAX: usize = 4;
+
+/// Segments above which the oldest one's few live records are written anew, so that a cold group
+/// does not pin the rest.
+pub const LOG_SEGMENTS_SOFT_MAX: usize = 8;
+
+/// Bytes written anew per batch, so that making room does not delay appends.
+pub const LOG_REWRITE_BYTES_PER_BATCH: usize = 1024 * 1024;
+
+/// How long commit marks and notes may wait for a batch to ride on.
+pub const LOG_LAZY_MS: u64 = 200;
+
+/// Most bytes that one read of consecutive entries takes from a segment at once.
+pub const LOG_READ_SPAN_BYTES: u64 = 1024 * 1024;
 
 // --- peer -----------------------------------------------------------------------------------
 

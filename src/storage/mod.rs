@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod disk;
 pub mod engine;
 pub mod error;
+pub mod log;
 pub mod state;
 
 pub use checkpoint::{Applied, Checkpoint};

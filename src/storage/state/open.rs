@@ -254,6 +254,7 @@ fn each_chunk(
 }
 
 /// Reads the clean marker and removes it durably; the generation, or why there is none.
+#[allow(clippy::indexing_slicing, reason = "the buffer has the marker's fixed length")]
 fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     let path = Path::new(MARKER);
     let io = |action, e| StorageError::io(action, path, e);
