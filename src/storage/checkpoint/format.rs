@@ -133,6 +133,7 @@ pub(super) fn decode_header(
 }
 
 /// Reads a footer that stands at `offset`.
+#[allow(clippy::indexing_slicing, reason = "the caller read FOOTER_BYTES bytes")]
 pub(super) fn decode_footer(
     path: &Path,
     offset: u64,

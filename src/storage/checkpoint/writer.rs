@@ -100,6 +100,7 @@ impl Writer {
         self.block.put_bytes(0, BLOCK_HEAD);
     }
 
+    #[allow(clippy::indexing_slicing, reason = "a started block has its head")]
     fn end_block(&mut self) -> Result<(), StorageError> {
         let mut block = std::mem::take(&mut self.block);
         let payload = &block[BLOCK_HEAD..];

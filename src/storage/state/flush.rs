@@ -91,7 +91,7 @@ impl Inner {
 
     /// Flushes the group with the largest memtables of those that nobody moves rows of; false if
     /// there is none.
-    fn flush_largest(&self) -> Result<bool, StorageError> {
+    pub(super) fn flush_largest(&self) -> Result<bool, StorageError> {
         let groups: Vec<_> = self.groups.read().values().cloned().collect();
         let mut sizes: Vec<_> = groups
             .into_iter()

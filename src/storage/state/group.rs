@@ -81,10 +81,10 @@ impl Layers {
                 return Ok(found.clone());
             }
         }
-        if self.delta.rows > 0 {
-            if let Some(found) = engine.get(group, key)? {
-                return untag(&found);
-            }
+        if self.delta.rows > 0
+            && let Some(found) = engine.get(group, key)?
+        {
+            return untag(&found);
         }
         self.base.as_ref().map_or(Ok(None), |base| base.get(key))
     }

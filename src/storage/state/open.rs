@@ -22,7 +22,7 @@ use super::{Bell, Handle, Inner, State, StateMetrics};
 use crate::runtime::Env;
 use crate::runtime::limits::INDEX_SCAN_ROWS;
 use crate::storage::checkpoint::{Applied, Shelf, Tally};
-use crate::storage::engine::{Engine, MemoryEngine, SledEngine, Space, contain};
+use crate::storage::engine::{Engine, EngineRow, MemoryEngine, SledEngine, Space, contain};
 use crate::storage::{Disk, GroupId, OpenMode, StorageError};
 
 const MARKER: &str = "state.clean";
@@ -51,6 +51,7 @@ impl State {
     /// Opens the state of a node. `real_root` is where sled keeps its files; without it the working
     /// index is in memory and no thread is started, as a simulation needs it. `progress` is called
     /// for each group that is checked after an unclean stop.
+    #[allow(clippy::needless_pass_by_value, reason = "the signature that the rooms agreed on")]
     pub fn open(
         disk: Arc<dyn Disk>,
         real_root: Option<PathBuf>,
@@ -155,6 +156,7 @@ impl Index {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "sled's directory is outside of Disk")]
 fn open_index(
     dir: &Path,
     marker: Result<u64, String>,
@@ -238,7 +240,7 @@ fn all_rows(engine: &dyn Engine, space: Space) -> Result<Vec<(Bytes, Bytes)>, St
 fn each_chunk(
     engine: &dyn Engine,
     space: Space,
-    f: &mut dyn FnMut(&[(Bytes, Bytes)]),
+    f: &mut dyn FnMut(&[EngineRow]),
 ) -> Result<(), StorageError> {
     let mut from = Vec::new();
     loop {
@@ -252,6 +254,7 @@ fn each_chunk(
 }
 
 /// Reads the clean marker and removes it durably; the generation, or why there is none.
+#[allow(clippy::indexing_slicing, reason = "the buffer has the marker's fixed length")]
 fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     let path = Path::new(MARKER);
     let io = |action, e| StorageError::io(action, path, e);
