@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod consensus;
 pub mod http;
 pub mod model;

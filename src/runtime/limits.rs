@@ -221,3 +221,54 @@ const _: () = assert!(HTTP_HEAD_BYTES_MAX > 4 * KEY_BYTES_MAX, "an encoded key f
 const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_millis());
 
 // --- client, cli ----------------------------------------------------------------------------
+
+/// Largest `value-bytes-max` that may be set: a value travels and is held whole, several times over.
+pub const VALUE_BYTES_CEILING: usize = 16 * 1024 * 1024;
+
+/// Size of a log segment by default: large enough that preallocation is rare, small enough to recycle.
+pub const SEGMENT_MIB: u64 = 64;
+
+/// Log bytes of a group that trigger a checkpoint: what a restart replays and a disk keeps, per group.
+pub const CHECKPOINT_AFTER_MIB: u64 = 16;
+
+/// Entries kept behind a checkpoint: a follower that was away for a moment needs no snapshot.
+pub const LOG_KEEP_ENTRIES: u64 = 4096;
+
+/// Idle connections kept to one endpoint: more than any load tool of ours opens.
+pub const CLIENT_IDLE_CONNECTIONS_MAX: usize = 1024;
+
+/// How long an endpoint that could not be reached is passed over, in milliseconds.
+pub const ENDPOINT_REST_MS: u64 = 500;
+
+/// How long the client waits for a connection, in milliseconds.
+pub const CLIENT_CONNECT_MS: u64 = 1_000;
+
+/// First and longest pause between tries of one request, in milliseconds.
+pub const CLIENT_BACKOFF_MS: (u64, u64) = (10, 500);
+
+/// Least time between two looks at the cluster's routes, in milliseconds.
+pub const ROUTES_REFRESH_MS: u64 = 1_000;
+
+/// Longest error body that the client reads.
+pub const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest record of an import, in bytes: the longest value in base64 with its key, and room.
+pub const IMPORT_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// Most requests that an import, export or check keeps under way.
+pub const IMPORT_CONCURRENCY_MAX: usize = 1_024;
+
+/// Failed lines that an import lists in full; the rest is only counted.
+pub const IMPORT_FAILURES_SHOWN: usize = 20;
+
+/// How long `dev` waits for its children: to be ready, and to stop when asked, in seconds.
+pub const DEV_READY_SECONDS: u64 = 120;
+
+/// How long `dev` lets a child stop by itself before it is killed, in seconds.
+pub const DEV_STOP_SECONDS: u64 = 20;
+
+/// Most nodes that `dev` starts on one machine.
+pub const DEV_NODES_MAX: u64 = 15;
+
+/// Keys that the load tool writes and later checks by sample.
+pub const BENCH_KEYS_MAX: u64 = 10_000_000;
