@@ -40,6 +40,7 @@ impl Doorkeeper for Door {
             address: String::new(),
             recovered_lsn: 0,
             flushed_lsn: 0,
+            run: 1,
         }
     }
 

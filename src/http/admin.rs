@@ -133,6 +133,7 @@ fn changed(front: &Front, epoch: u64) -> Response {
         cluster: catalog.as_ref().map(|catalog| catalog.cluster.to_string()),
         epoch,
         nodes: nodes.map(known).collect(),
+        groups: catalog.as_ref().map_or(0, |c| c.groups.keys().filter(|g| g.0 != 0).count() as u64),
     };
     let mut response = Json(reply).into_response();
     Facts::default().write(response.headers_mut(), front);

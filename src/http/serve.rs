@@ -15,29 +15,30 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
+use crate::runtime::Env;
 use crate::runtime::limits::{
     HTTP_ACCEPT_PAUSE, HTTP_CONNECTIONS_MAX, HTTP_DRAIN_MAX, HTTP_HEAD_BYTES_MAX,
     HTTP_HEADER_TIMEOUT,
 };
-use crate::runtime::{Env, Tasks};
 
-/// Serves until the node stops, then lets the requests under way end, for at most
-/// [`HTTP_DRAIN_MAX`].
-pub async fn serve(listener: TcpListener, router: Router, env: &Env) {
+/// Serves until `closing`, then lets the requests under way end, for at most [`HTTP_DRAIN_MAX`].
+/// `closing` comes before the node's tasks stop: what is under way still needs them.
+pub async fn serve(listener: TcpListener, router: Router, env: &Env, closing: CancellationToken) {
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     loop {
         let accepted = tokio::select! {
             biased;
-            () = env.tasks.stopping() => break,
+            () = closing.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
             Ok((stream, place)) => {
-                let tasks = env.tasks.clone();
+                let closing = closing.clone();
                 let service = router.clone();
                 let connection = async move {
-                    converse(stream, service, &tasks).await;
+                    converse(stream, service, &closing).await;
                     drop(place);
                 };
                 drop(env.tasks.spawn_to_end("http connection", connection));
@@ -68,7 +69,7 @@ async fn accept(
     Ok((stream, place))
 }
 
-async fn converse(stream: TcpStream, router: Router, tasks: &Tasks) {
+async fn converse(stream: TcpStream, router: Router, closing: &CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_HEADER_TIMEOUT)
@@ -78,7 +79,7 @@ async fn converse(stream: TcpStream, router: Router, tasks: &Tasks) {
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = tasks.stopping() => {
+        () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let patience: Duration = HTTP_DRAIN_MAX;
             match tokio::time::timeout(patience, connection).await {

@@ -47,6 +47,7 @@ impl Doorkeeper for OpenDoor {
             address: format!("memory:{}", self.node),
             recovered_lsn: 0,
             flushed_lsn: 0,
+            run: 0,
         }
     }
 
