@@ -21,7 +21,7 @@ async fn get(service: &Service, read: ReadMode, ms: u64) -> Result<Got, ServiceE
     service.get("default", Bytes::from_static(b"k"), read, within(service, ms)).await
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_leader_does_the_work_itself() {
     let world = World::new();
     let service = world.service(1, true);
@@ -36,7 +36,7 @@ async fn the_leader_does_the_work_itself() {
     assert_eq!(world.forwards(), [] as [u64; 0]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn another_node_passes_work_on_once_to_the_leader() {
     let world = World::new();
     let (_leader, service) = (world.service(1, true), world.service(2, true));
@@ -47,7 +47,7 @@ async fn another_node_passes_work_on_once_to_the_leader() {
     assert_eq!(world.forwards(), [1, 1]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_node_without_replicas_finds_the_leader_by_hints() {
     let world = World::new();
     world.leader.send_replace(Some(NodeId(3)));
@@ -60,7 +60,7 @@ async fn a_node_without_replicas_finds_the_leader_by_hints() {
     assert!(forwards.len() <= 2 && forwards.last() == Some(&3), "asked {forwards:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_write_waits_through_an_election_and_is_done_once() {
     let world = World::new();
     let service = world.service(2, true);
@@ -74,7 +74,7 @@ async fn a_write_waits_through_an_election_and_is_done_once() {
     assert_eq!(world.proposals(), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn without_a_leader_the_deadline_ends_in_unavailable_and_not_applied() {
     let world = World::new();
     let service = world.service(2, true);
@@ -85,7 +85,7 @@ async fn without_a_leader_the_deadline_ends_in_unavailable_and_not_applied() {
     assert_eq!(world.proposals(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_write_whose_answer_is_lost_is_unknown_and_never_repeated() {
     let world = World::new();
     let (_leader, service) = (world.service(1, true), world.service(2, true));
@@ -95,7 +95,7 @@ async fn a_write_whose_answer_is_lost_is_unknown_and_never_repeated() {
     assert_eq!((world.proposals(), world.forwards()), (1, vec![1]));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_read_whose_answer_is_lost_is_asked_again() {
     let world = World::new();
     let (_leader, service) = (world.service(1, true), world.service(2, true));
@@ -109,7 +109,7 @@ async fn a_read_whose_answer_is_lost_is_asked_again() {
     assert!(world.forwards().len() > 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_write_that_could_not_be_sent_follows_the_new_leader() {
     let world = World::new();
     let (_old, _new, service) =
@@ -124,7 +124,7 @@ async fn a_write_that_could_not_be_sent_follows_the_new_leader() {
     assert_eq!(world.proposals(), 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn overload_is_tried_again_and_reported_as_such_at_the_end() {
     let world = World::new();
     let service = world.service(1, true);
@@ -137,7 +137,7 @@ async fn overload_is_tried_again_and_reported_as_such_at_the_end() {
     assert_eq!((error.code(), error.outcome()), ("overloaded", Outcome::NotApplied));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_unknown_proposal_is_reported_and_not_repeated() {
     let world = World::new();
     let service = world.service(1, true);
@@ -147,7 +147,7 @@ async fn an_unknown_proposal_is_reported_and_not_repeated() {
     assert_eq!(world.proposals(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_group_that_does_not_own_the_slot_neither_writes_nor_reads() {
     let world = World::new();
     let service = world.service(1, true);
@@ -167,7 +167,7 @@ async fn a_group_that_does_not_own_the_slot_neither_writes_nor_reads() {
     assert_eq!(wrote.unwrap().reply, WriteReply::Put { created: false });
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_stale_read_is_local_and_says_its_age() {
     let world = World::new();
     let service = world.service(2, true);
@@ -181,7 +181,7 @@ async fn a_stale_read_is_local_and_says_its_age() {
     assert_eq!(get(&outside, ReadMode::Stale, 1_000).await.unwrap().served_by, NodeId(2));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_client_that_leaves_does_not_stop_its_write() {
     let world = World::new();
     let service = world.service(1, true);
@@ -197,7 +197,7 @@ async fn a_client_that_leaves_does_not_stop_its_write() {
     assert!(got.row.is_some());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn bad_requests_are_refused_before_anything_is_proposed() {
     let world = World::new();
     let service = world.service(1, true);
@@ -218,7 +218,7 @@ async fn bad_requests_are_refused_before_anything_is_proposed() {
     assert_eq!(world.proposals(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn catalog_changes_reach_the_system_group_from_any_node() {
     let world = World::new();
     let (_leader, service) = (world.service(1, true), world.service(2, true));
@@ -237,7 +237,7 @@ async fn catalog_changes_reach_the_system_group_from_any_node() {
     assert!(left > 0, "the replaced node still holds groups");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_node_without_a_catalog_waits_for_it_and_says_so() {
     let world = World::new();
     let service = world.service(1, true);

@@ -53,7 +53,7 @@ fn groups_that_nobody_reports_are_shown_without_a_leader() {
     assert!(view.nodes.iter().all(|node| node.answered.is_none()));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_node_that_does_not_answer_is_shown_as_such() {
     let world = World::new();
     let service = world.service(1, true);
