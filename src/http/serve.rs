@@ -92,3 +92,6 @@ async fn converse(stream: TcpStream, router: Router, tasks: &Tasks) {
         tracing::debug!(%error, "connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;
