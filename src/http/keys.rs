@@ -48,7 +48,7 @@ async fn get_key(front: &Front, asked: &Asked, uri: &Uri) -> Result<Response, Fa
     let Some(row) = row else {
         let detail = format!("the key does not exist as of index {index} of group {group}");
         return Err(Failure {
-            facts,
+            facts: Box::new(facts),
             ..Failure::refused(StatusCode::NOT_FOUND, "key_not_found", detail)
         });
     };
@@ -117,7 +117,7 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
         let detail =
             format!("the key did not exist at index {} of group {}", wrote.index, wrote.group);
         return Err(Failure {
-            facts: facts_of(&wrote),
+            facts: Box::new(facts_of(&wrote)),
             ..Failure::refused(StatusCode::NOT_FOUND, "key_not_found", detail)
         });
     }

@@ -44,7 +44,7 @@ fn decoded(raw: &str) -> Result<Bytes, Failure> {
 fn text(raw: &str) -> Result<String, Failure> {
     let bytes = decoded(raw)?;
     String::from_utf8(bytes.into())
-        .map_err(|_| Failure::invalid("names in the path and the query are UTF-8"))
+        .map_err(|error| Failure::invalid(format!("a name is not UTF-8: {error}")))
 }
 
 /// The parameters of a query, still encoded. Each name may stand once.

@@ -21,7 +21,8 @@ pub(super) struct Failure {
     pub(super) code: &'static str,
     pub(super) detail: String,
     pub(super) outcome: Outcome,
-    pub(super) facts: Facts,
+    /// Boxed, so that the way of an answer without error stays narrow.
+    pub(super) facts: Box<Facts>,
 }
 
 impl Failure {
@@ -31,7 +32,7 @@ impl Failure {
         code: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let (outcome, facts) = (Outcome::NotApplied, Facts::default());
+        let (outcome, facts) = (Outcome::NotApplied, Box::default());
         Self { status, code, detail: detail.into(), outcome, facts }
     }
 
@@ -92,7 +93,7 @@ impl From<ServiceError> for Failure {
             code: error.code(),
             detail: error.to_string(),
             outcome: error.outcome(),
-            facts: Facts { group: error.group, leader: error.leader, ..Facts::default() },
+            facts: Box::new(Facts { group: error.group, leader: error.leader, ..Facts::default() }),
         }
     }
 }

@@ -93,3 +93,6 @@ async fn converse(stream: TcpStream, router: Router, closing: &CancellationToken
         tracing::debug!(%error, "connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

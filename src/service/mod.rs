@@ -22,6 +22,8 @@ mod route;
 mod wing;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -270,7 +270,7 @@ impl Pursuit<'_> {
 /// Resolves once the watched value fulfils the condition; never when it will not change any more.
 async fn until<T>(mut watch: watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
     if watch.wait_for(condition).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
