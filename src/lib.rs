@@ -4,8 +4,10 @@
 //! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`peer`], [`placement`], [`model`],
 //! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
+pub mod app;
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod consensus;
 pub mod http;
 pub mod model;

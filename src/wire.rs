@@ -217,6 +217,9 @@ pub struct ChangeReply {
     pub epoch: u64,
     /// The nodes that the answering node knows, so that a newcomer can reach them.
     pub nodes: Vec<KnownNode>,
+    /// Data groups of the cluster.
+    #[serde(default)]
+    pub groups: u64,
 }
 
 /// A node and where it is reached.

@@ -65,8 +65,9 @@ mod tests {
         }
 
         #[test]
-        fn splitting_any_bytes_does_not_panic(bytes: Vec<u8>) {
-            drop(split_data_key(&bytes));
+        fn any_bytes_are_a_data_key_or_none(bytes: Vec<u8>) {
+            let data = bytes.first() == Some(&DATA) && bytes.len() >= 9;
+            prop_assert_eq!(split_data_key(&bytes).is_some(), data);
         }
     }
 

@@ -42,7 +42,6 @@ pub(super) struct Connection {
     pub(super) since: Moment,
     silence: Duration,
     ping_every: Duration,
-    heard: AtomicU64,
     close: CancellationToken,
 }
 
@@ -62,7 +61,6 @@ impl Connection {
             metrics,
             silence: options.silence_max,
             ping_every: options.ping_every,
-            heard: AtomicU64::new(0),
             close: CancellationToken::new(),
         })
     }
@@ -81,13 +79,16 @@ impl Connection {
         desk: Option<Desk>,
     ) -> String {
         let asks = desk.is_none();
+        let reads = reader.reads();
+        // When the node stops, this future is dropped where it stands.
+        let _ends = Ends(self);
         let reason = tokio::select! {
             biased;
             () = self.close.cancelled() => "closed here".to_owned(),
             () = self.env.tasks.stopping() => "the node stops".to_owned(),
             reason = self.read(reader, desk) => reason,
             reason = self.write(writer) => reason,
-            reason = self.watch(asks) => reason,
+            reason = self.watch(asks, &reads) => reason,
         };
         self.lanes.close(&reason);
         self.streams.close();
@@ -105,7 +106,6 @@ impl Connection {
                 Ok(None) => return "closed by the peer".to_owned(),
                 Err(error) => return error.to_string(),
             };
-            self.heard.fetch_add(1, Ordering::Relaxed);
             self.metrics.frames_received.inc();
             self.metrics.bytes_received.inc_by(frame.wire_bytes() as u64);
             if let Err(reason) = self.handle(frame, desk.as_ref()).await {
@@ -139,6 +139,9 @@ impl Connection {
             if let Err(error) = self.write_batch(&mut writer, &mut batch, &mut out).await {
                 return format!("write failed: {error}");
             }
+            // Lets those run that are ready to add to the next batch: several times fewer writes
+            // under load, and nothing lost when idle.
+            tokio::task::yield_now().await;
         }
         "closed here".to_owned()
     }
@@ -170,13 +173,14 @@ impl Connection {
 
     /// Ends when nothing was heard for too long. Counts its own ticks rather than reading a clock,
     /// so that a process that was suspended does not take its own absence for the peer's.
-    async fn watch(&self, asks: bool) -> String {
-        let mut tick = tokio::time::interval(self.ping_every);
+    async fn watch(&self, asks: bool, reads: &AtomicU64) -> String {
+        let first = tokio::time::Instant::now() + self.ping_every;
+        let mut tick = tokio::time::interval_at(first, self.ping_every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut silent) = (0, Duration::ZERO);
         loop {
             tick.tick().await;
-            let now = self.heard.load(Ordering::Relaxed);
+            let now = reads.load(Ordering::Relaxed);
             if now == heard {
                 silent += self.ping_every;
             } else {
@@ -239,6 +243,15 @@ impl Connection {
         let open = Frame { kind: Kind::StreamOpen, channel, lane, id, word: 0, payload: header };
         self.lanes.push(open).map_err(not_queued)?;
         Ok(stream)
+    }
+}
+
+struct Ends<'a>(&'a Connection);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.lanes.close("the node stops");
+        self.0.streams.close();
     }
 }
 

@@ -5,6 +5,9 @@
 //! whatever is stored durably is checksummed where it is stored. Relies on: the bytes arriving in
 //! order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -197,6 +200,7 @@ fn parse_header(mut header: &[u8]) -> Result<(Frame, usize), FrameError> {
 pub struct FrameReader<R> {
     io: R,
     buffer: BytesMut,
+    reads: Arc<AtomicU64>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -204,7 +208,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub fn new(io: R, already_read: &[u8]) -> Self {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         buffer.extend_from_slice(already_read);
-        Self { io, buffer }
+        Self { io, buffer, reads: Arc::default() }
+    }
+
+    /// Grows with every read that brought something: a sign of life also inside a long frame.
+    pub fn reads(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.reads)
     }
 
     /// The next frame; `None` when the stream ended between two frames. Not cancel safe.
@@ -235,6 +244,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if (&mut self.io).take(missing as u64).read_buf(&mut payload).await? == 0 {
                 return Err(FrameError::Cut);
             }
+            self.reads.fetch_add(1, Ordering::Relaxed);
         }
         Ok(payload.freeze())
     }
@@ -251,7 +261,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn fill(&mut self) -> Result<usize, FrameError> {
         self.buffer.reserve(READ_BYTES);
-        Ok(self.io.read_buf(&mut self.buffer).await?)
+        let bytes = self.io.read_buf(&mut self.buffer).await?;
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Hello {
     pub recovered_lsn: u64,
     /// The last durable log batch now.
     pub flushed_lsn: u64,
+    /// A random number of this process: hellos of one run may overtake one another.
+    pub run: u64,
 }
 
 /// Why a node may not take part.
@@ -173,6 +175,7 @@ mod tests {
             address: "localhost:7103".to_owned(),
             recovered_lsn: 4,
             flushed_lsn: 900,
+            run: 9,
         };
         assert_eq!(Hello::decode(&hello.encode()).unwrap(), hello);
         let refusal = Refusal::Restored { seen_lsn: 9, found_lsn: 4 };

@@ -47,6 +47,7 @@ impl Doorkeeper for OpenDoor {
             address: format!("memory:{}", self.node),
             recovered_lsn: 0,
             flushed_lsn: 0,
+            run: 0,
         }
     }
 
@@ -245,4 +246,22 @@ fn greet(from: NodeId, to: NodeId, ours: &Member, theirs: &Member) -> Result<(),
         return Err(PeerError::not_sent(format!("the peer is not admitted: {refusal}")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_delays() {
+        let delays = |seed| {
+            let network = MemoryNetwork::new(seed);
+            network.set_delay(Duration::from_millis(1), Duration::from_millis(100));
+            (0..50).map(|_| network.travel(NodeId(1), NodeId(2)).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(42), delays(42));
+        assert_ne!(delays(42), delays(43));
+        let bounds = Duration::from_millis(1)..Duration::from_millis(100);
+        assert!(delays(42).iter().all(|delay| bounds.contains(delay)));
+    }
 }

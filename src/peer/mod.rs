@@ -31,6 +31,9 @@ pub mod metrics;
 mod peers;
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Debug;
 use std::io;
 use std::time::Duration;

@@ -123,12 +123,11 @@ pub enum MoveStep {
 /// The next step of a move. Each is safe to repeat.
 pub fn move_step(catalog: &Catalog, asked: &Move, facts: &MoveFacts) -> MoveStep {
     let Some(wanted) = asked.voters_after(catalog) else { return MoveStep::Done };
-    if facts.joint {
-        return MoveStep::ChangeMembership;
-    }
-    if facts.voters == wanted {
+    if facts.voters == wanted && !facts.joint {
         return MoveStep::RecordMoved;
     }
+    // Also when two configurations are in force: one that a lost target left behind does not know
+    // the new target, and cannot be left for voters that it does not know.
     if facts.voters.contains(&asked.to) {
         return MoveStep::ChangeMembership;
     }

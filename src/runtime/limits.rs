@@ -28,6 +28,70 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 
 // --- storage --------------------------------------------------------------------------------
 
+// state, checkpoint (working index)
+
+/// All memtables of a node together, before they are written to the working index: about 200,000
+/// small changes, so that a hot row is written once and not every time.
+pub const MEMTABLE_BYTES: usize = 64 * 1024 * 1024;
+
+/// All memtables of a node together, above which `apply` waits: the flusher is behind by seconds.
+pub const MEMTABLE_BYTES_MAX: usize = 4 * MEMTABLE_BYTES;
+
+/// What a row costs in a memtable beside its bytes: two handles, its place in the tree, allocation.
+pub const MEMTABLE_ROW_OVERHEAD: usize = 128;
+
+/// Cache of the working index: it holds recent changes only, so a part of them fits.
+pub const INDEX_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Rows that one step of a scan takes from the working index: bounds memory, amortises the seek.
+pub const INDEX_SCAN_ROWS: usize = 512;
+
+/// Target size of a block: what one lookup reads and checks. One index entry stands for each.
+pub const CHECKPOINT_BLOCK_BYTES: usize = 4 * 1024;
+
+/// Bytes gathered for one write of a checkpoint file.
+pub const CHECKPOINT_WRITE_BYTES: usize = 256 * 1024;
+
+/// Longest key, value, mark or block that a checkpoint may claim: refused before memory is asked
+/// for. Above every limit that a namespace can set.
+pub const CHECKPOINT_PART_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// A group asks for a checkpoint when its changes since the last one exceed this many bytes and ...
+pub const CHECKPOINT_DUE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// ... this many hundredths of the rows in it: the working index takes about five times the bytes
+/// of its rows, while writing a checkpoint costs each row one copy.
+pub const CHECKPOINT_DUE_PERCENT: u64 = 15;
+
+/// Size of one segment of the log. Large enough that a roll (two more syncs) is rare, small enough
+/// that purging gives space back in useful steps.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Most bytes of one batch, unless a single entry is larger: bounds the latency that one batch adds.
+pub const LOG_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Recent entries that are kept in memory per node, for followers that are nearly caught up.
+pub const LOG_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes waiting for the log writer above which new work is to be refused.
+pub const LOG_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Emptied segments that are kept for reuse; more than these are removed.
+pub const LOG_SPARES_MAX: usize = 4;
+
+/// Segments above which the oldest one's few live records are written anew, so that a cold group
+/// does not pin the rest.
+pub const LOG_SEGMENTS_SOFT_MAX: usize = 8;
+
+/// Bytes written anew per batch, so that making room does not delay appends.
+pub const LOG_REWRITE_BYTES_PER_BATCH: usize = 1024 * 1024;
+
+/// How long commit marks and notes may wait for a batch to ride on.
+pub const LOG_LAZY_MS: u64 = 200;
+
+/// Most bytes that one read of consecutive entries takes from a segment at once.
+pub const LOG_READ_SPAN_BYTES: u64 = 1024 * 1024;
+
 // --- peer -----------------------------------------------------------------------------------
 
 /// Longest payload of one frame. A frame must fit whole into memory on both sides; long bodies go
@@ -101,6 +165,233 @@ pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
 
 // --- consensus ------------------------------------------------------------------------------
 
+/// Entries applied in one step under a group's lock; readers of the group wait no longer than that.
+pub const APPLY_BATCH_ENTRIES: usize = 256;
+
+/// Bytes of entries read from the log at a time when many are to be applied, as after a restart.
+pub const APPLY_READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of entries in one append request (at least one entry): a follower's heartbeat answer waits
+/// behind the flush of what came before it.
+pub const APPEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Append requests under way to one follower of one group. More only makes smaller batches.
+pub const APPEND_WINDOW_REQUESTS: usize = 4;
+
+/// Bytes of append requests under way to one follower of one group.
+pub const APPEND_WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of a checkpoint read and sent at a time.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 512 * 1024;
+
+/// How long a follower may take to answer an append before the stream is given up.
+pub const STREAM_ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The least time a heartbeat, vote or transfer is given, also when heartbeats are set faster.
+pub const RAFT_CALL_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+
+/// Proposals that wait for one group; one more is refused (503).
+pub const INGRESS_QUEUE_MAX: usize = 8192;
+
+/// Bytes of proposals that wait or are under way for one group; more is refused (503).
+pub const INGRESS_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Proposals handed over together.
+pub const INGRESS_BATCH_ENTRIES_MAX: usize = 512;
+
+/// Batches under way per group; while they are, the next one grows.
+pub const INGRESS_BATCHES_MAX: usize = 4;
+
+/// Linearizable reads that wait for one group; one more is refused (503).
+pub const BARRIER_QUEUE_MAX: usize = 65_536;
+
+/// Quorum rounds for reads under way per group; reads that come meanwhile share the next one.
+pub const BARRIER_ROUNDS_MAX: usize = 2;
+
+/// How long one quorum round may take before its readers are told.
+pub const BARRIER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Entries in one append request.
+pub const APPEND_ENTRIES_MAX: u64 = 1024;
+
+/// How long a hand-over of leadership waits, with proposals held back, for the target to have all.
+pub const HAND_OVER_CATCH_UP_MAX: Duration = Duration::from_millis(100);
+
+/// How long proposals are held back for the target to take over.
+pub const HAND_OVER_MAX: Duration = Duration::from_millis(500);
+
+/// How often a hand-over looks whether the target has caught up.
+pub const HAND_OVER_TICK: Duration = Duration::from_millis(2);
+
+/// Entries that a target may lack when a hand-over begins.
+pub const HAND_OVER_LAG_MAX: u64 = 512;
+
+/// How often a leader looks whether a group should be handed back.
+pub const TRANSFER_TICK: Duration = Duration::from_millis(200);
+
+/// How long the preferred leader must have been connected before it gets its groups back.
+pub const TRANSFER_STABLE_MIN: Duration = Duration::from_secs(2);
+
+/// Hand-overs under way from one node: a failed one costs its group an election, so few at a time.
+pub const TRANSFERS_IN_FLIGHT_MAX: usize = 2;
+
+/// How often a node compares what it hosts with the catalog, beside following its changes.
+pub const HOSTING_TICK: Duration = Duration::from_millis(100);
+
+/// How often the driver looks for the next step of a move.
+pub const MOVE_TICK: Duration = Duration::from_millis(200);
+
+/// How long one step of a move may take; a joint change needs two commits.
+pub const MOVE_STEP_MAX: Duration = Duration::from_secs(10);
+
+/// Entries that a new replica may lack when it becomes a voter.
+pub const MOVE_LAG_MAX: u64 = 256;
+
+/// How long a catalog command of the node itself may take before it is tried again.
+pub const CATALOG_PROPOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Between two tries to bring a founding forward.
+pub const FOUND_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a founder may take to write the charter.
+pub const FOUND_CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A member that has not answered for so long after a start is taken to be absent.
+pub const PEER_ABSENT_AFTER: Duration = Duration::from_secs(2);
+
+/// How often a node compares its connections with the catalog.
+pub const PEERS_TICK: Duration = Duration::from_millis(500);
+
+/// Between two tries to join or to announce an address.
+pub const ANNOUNCE_RETRY: Duration = Duration::from_millis(500);
+
+/// How often joining is tried before the node gives up and says why.
+pub const JOIN_RETRIES: u32 = 20;
+
+/// How long a planned stop waits until its groups are led elsewhere.
+pub const STOP_HAND_OVER_MAX: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for requests under way.
+pub const STOP_REQUESTS_MAX: Duration = Duration::from_secs(6);
+
+/// How long upkeep waits for one checkpoint before it looks at other groups.
+pub const CHECKPOINT_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// How often the log's size is looked at.
+pub const UPKEEP_TICK: Duration = Duration::from_millis(500);
+
+/// Between two questions for commit marks to a peer; bounds the age of stale reads when idle.
+pub const MARKS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Commit marks kept for a replica that has not reached them.
+pub const FRESHNESS_MARKS_MAX: usize = 16;
+
+/// A peer's flushed log number is noted in our own log each time it has grown by so much.
+pub const WITNESS_NOTE_EVERY: u64 = 256;
+
+// --- service --------------------------------------------------------------------------------
+
+/// The first pause of a request that waits for a leader; changes that this node sees end it early.
+pub const RETRY_TICK_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest such pause: how late a new leader is found by a node without a replica.
+pub const RETRY_TICK_MAX: Duration = Duration::from_millis(400);
+
+/// How long one node may take for a forwarded read before another one is asked.
+pub const READ_ATTEMPT_MAX: Duration = Duration::from_secs(1);
+
+/// How much earlier than the origin a node gives up forwarded work, so that its answer arrives.
+pub const FORWARD_MARGIN: Duration = Duration::from_millis(50);
+
+/// How long after its deadline a proposal may still say what became of it.
+pub const PROPOSAL_GRACE: Duration = Duration::from_millis(100);
+
+/// How long a node may take to say what it has, for `/v1/cluster`.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 // --- http -----------------------------------------------------------------------------------
 
+/// How long a client waits when it does not say.
+pub const REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// The longest that a client may wait: what hangs longer is better asked again.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Longest request id that is taken from a client.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Longest JSON body of an administrative request.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests served at the same time; one more gets 503. At 1 MiB a value this bounds memory.
+pub const HTTP_REQUESTS_MAX: usize = 4 * 1024;
+
+/// Connections open at the same time; more wait in the kernel's queue.
+pub const HTTP_CONNECTIONS_MAX: usize = 8 * 1024;
+
+/// How long a client may take to send its headers, and how long an idle connection is kept.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Bytes of request line and headers together: room for a key of 4 KiB with every byte encoded.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long requests under way may take when the node stops.
+pub const HTTP_DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Pause after a failed accept: the process is out of file descriptors, and spinning frees none.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+const _: () = assert!(HTTP_HEAD_BYTES_MAX > 4 * KEY_BYTES_MAX, "an encoded key fits into the head");
+const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_millis());
+
 // --- client, cli ----------------------------------------------------------------------------
+
+/// Largest `value-bytes-max` that may be set: a value travels and is held whole, several times over.
+pub const VALUE_BYTES_CEILING: usize = 16 * 1024 * 1024;
+
+/// Size of a log segment by default: large enough that preallocation is rare, small enough to recycle.
+pub const SEGMENT_MIB: u64 = 64;
+
+/// Log bytes of a group that trigger a checkpoint: what a restart replays and a disk keeps, per group.
+pub const CHECKPOINT_AFTER_MIB: u64 = 16;
+
+/// Entries kept behind a checkpoint: a follower that was away for a moment needs no snapshot.
+pub const LOG_KEEP_ENTRIES: u64 = 4096;
+
+/// Idle connections kept to one endpoint: more than any load tool of ours opens.
+pub const CLIENT_IDLE_CONNECTIONS_MAX: usize = 1024;
+
+/// How long an endpoint that could not be reached is passed over, in milliseconds.
+pub const ENDPOINT_REST_MS: u64 = 500;
+
+/// How long the client waits for a connection, in milliseconds.
+pub const CLIENT_CONNECT_MS: u64 = 1_000;
+
+/// First and longest pause between tries of one request, in milliseconds.
+pub const CLIENT_BACKOFF_MS: (u64, u64) = (10, 500);
+
+/// Least time between two looks at the cluster's routes, in milliseconds.
+pub const ROUTES_REFRESH_MS: u64 = 1_000;
+
+/// Longest error body that the client reads.
+pub const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest record of an import, in bytes: the longest value in base64 with its key, and room.
+pub const IMPORT_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+/// Most requests that an import, export or check keeps under way.
+pub const IMPORT_CONCURRENCY_MAX: usize = 1_024;
+
+/// Failed lines that an import lists in full; the rest is only counted.
+pub const IMPORT_FAILURES_SHOWN: usize = 20;
+
+/// How long `dev` waits for its children: to be ready, and to stop when asked, in seconds.
+pub const DEV_READY_SECONDS: u64 = 120;
+
+/// How long `dev` lets a child stop by itself before it is killed, in seconds.
+pub const DEV_STOP_SECONDS: u64 = 20;
+
+/// Most nodes that `dev` starts on one machine.
+pub const DEV_NODES_MAX: u64 = 15;
+
+/// Keys that the load tool writes and later checks by sample.
+pub const BENCH_KEYS_MAX: u64 = 10_000_000;

@@ -4,11 +4,17 @@
 //! (`state`) is a memtable over a working index that is verified at start and rebuilt from the
 //! other two whenever it cannot be trusted.
 
+pub mod checkpoint;
 pub mod disk;
+pub mod engine;
 pub mod error;
+pub mod log;
+pub mod state;
 
+pub use checkpoint::{Applied, Checkpoint};
 pub use disk::{Disk, DiskFile, OpenMode};
 pub use error::StorageError;
+pub use state::{Read, State};
 
 /// A group's id as the cellar sees it: a number that prefixes its records and rows.
 pub type GroupId = u64;

@@ -8,10 +8,21 @@
 //! created, renamed or removed name is durable after `sync_dir` of its directory.
 //! All paths are relative to the disk's root. All calls block.
 
+mod lock;
+pub mod real;
+pub mod sim;
+
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use lock::DirectoryLock;
+pub use real::RealDisk;
+pub use sim::SimDisk;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,122 @@
+//! The key-ring: builds every room of a node, connects their traits, and stops them in order.
+//!
+//! It holds no logic of its own: what a start means is in `consensus::founding`, who may speak in
+//! `consensus::door`, what runs here in `consensus::hosting`.
+//!
+//! Promises: nothing is acknowledged before the node was accepted by its peers; a stop flushes state
+//! and log, so that the next start is quick; a broken promise (failed flush, panic) ends the process
+//! with an error, never with half a node.
+
+mod error;
+mod node;
+mod switch;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::consensus::hosting;
+use crate::consensus::{leadership, marks, moves, upkeep};
+use crate::runtime::Env;
+use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_REQUESTS_MAX};
+
+pub use error::AppError;
+use node::Node;
+
+/// Runs a node until it is told to stop or must stop.
+///
+/// # Errors
+///
+/// When it cannot start, or had to stop because a promise was broken.
+pub async fn serve(config: Config) -> Result<(), AppError> {
+    let env = Env::system();
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| AppError::Bind { address: config.listen, source })?;
+    let listen = listener
+        .local_addr()
+        .map_err(|source| AppError::Bind { address: config.listen, source })?;
+    let node = Node::build(&config, listen, &env).await?;
+    let asked = asked_to_stop()?;
+    let served = serve_node(&config, &node, listener, asked).await;
+    // Whatever happened: what can still be flushed is, and the first failure is what is reported.
+    env.tasks.stop();
+    let closed = node.close().await;
+    if let Some(reason) = env.tasks.failure() {
+        return Err(AppError::Failed { reason });
+    }
+    served?;
+    closed
+}
+
+async fn serve_node(
+    config: &Config,
+    node: &Node,
+    listener: TcpListener,
+    asked: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let env = node.env.clone();
+    let door_closed = tokio_util::sync::CancellationToken::new();
+    let http = env.tasks.spawn_to_end("http", {
+        let (router, env, closed) = (node.router.clone(), env.clone(), door_closed.clone());
+        async move { crate::http::serve(listener, router, &env, closed).await }
+    });
+    tracing::info!(node = %config.node, listen = %node.listen, "listening");
+    let result = tokio::select! {
+        result = run(config, node) => result,
+        () = asked => Ok(()),
+        () = env.tasks.stopping() => Ok(()),
+    };
+    if result.is_ok() && env.tasks.failure().is_none() {
+        drain(node).await;
+    }
+    door_closed.cancel();
+    if tokio::time::timeout(STOP_REQUESTS_MAX, http).await.is_err() {
+        tracing::warn!("requests were still under way when the node stopped");
+    }
+    result
+}
+
+/// Takes part in the cluster; ends only with an error.
+async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
+    let charter = node.enter(config).await?;
+    let groups = &node.groups;
+    let tasks = &groups.env().tasks;
+    hosting::open_system(groups, &charter).await?;
+    node.inbox.open(Arc::clone(groups));
+    tasks.spawn("hosting", hosting::run(Arc::clone(groups)));
+    tasks.spawn("leadership", leadership::run(Arc::clone(groups)));
+    tasks.spawn("marks", marks::run(Arc::clone(groups)));
+    tasks.spawn("upkeep", upkeep::run(Arc::clone(groups), config.log.checkpoint_after_bytes));
+    tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
+    tasks.spawn("peers", node.follow_peers());
+    node.announce_address().await;
+    node.end_of_part().await
+}
+
+/// Gives away what this node leads, so that a planned stop costs no election.
+async fn drain(node: &Node) {
+    let led = node.groups.all().into_iter().filter(|group| group.is_leader());
+    let given = futures_util::future::join_all(led.map(|group| async move {
+        group.hand_over_to_any().await;
+    }));
+    if tokio::time::timeout(STOP_HAND_OVER_MAX, given).await.is_err() {
+        tracing::warn!("some groups were still led here when the node stopped");
+    }
+}
+
+fn asked_to_stop() -> Result<impl Future<Output = ()>, AppError> {
+    let listen = |kind| signal(kind).map_err(|source| AppError::Signals { source });
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    })
+}

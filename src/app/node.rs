@@ -1,0 +1,363 @@
+//! One node, put together: disk, log, state, peers, groups, hall, front door.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::error::AppError;
+use super::switch::Switch;
+use crate::client::{self, Client, ClientError};
+use crate::config::{Config, Start};
+use crate::consensus::door::{Door, Seen};
+use crate::consensus::founding::{Founding, FoundingError, Plan};
+use crate::consensus::group::Timing;
+use crate::consensus::groups::{Foundation, Groups};
+use crate::consensus::identity::{Charter, Identity, Member};
+use crate::consensus::inbox::RaftInbox;
+use crate::consensus::machine::CatalogSender;
+use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
+use crate::consensus::witness::Witness;
+use crate::http::{self, FrontOptions};
+use crate::model::{self, ClusterId, GroupId, NodeId};
+use crate::peer::{PEER_PATH, PeerMetrics, Peers, Transport};
+use crate::placement::Catalog;
+use crate::runtime::Env;
+use crate::runtime::limits::{ANNOUNCE_RETRY, CATALOG_PROPOSE_MAX, JOIN_RETRIES, PEERS_TICK};
+use crate::runtime::metrics::Metrics;
+use crate::service::{Context, ForwardService, Parts, Service, ServiceMetrics};
+use crate::storage::disk::{DirectoryLock, RealDisk};
+use crate::storage::log::{Log, LogMetrics, LogOptions};
+use crate::storage::state::{State, StateMetrics, StateOptions};
+use crate::storage::{Disk, StorageError};
+use crate::wire::JoinRequest;
+
+/// A node that is ready to enter its cluster.
+pub(super) struct Node {
+    pub(super) env: Env,
+    pub(super) listen: SocketAddr,
+    pub(super) groups: Arc<Groups>,
+    pub(super) inbox: Arc<RaftInbox>,
+    pub(super) router: axum::Router,
+    service: Service,
+    founding: Arc<Founding>,
+    door: Arc<Door>,
+    peers: Peers,
+    address: String,
+    /// Held until the node is gone.
+    _lock: DirectoryLock,
+}
+
+/// What must survive a restart, opened.
+struct Cellar {
+    lock: DirectoryLock,
+    disk: Arc<dyn Disk>,
+    identity: Identity,
+    log: Log,
+    state: State,
+    catalog: CatalogSender,
+}
+
+impl Node {
+    /// Opens what is on disk and builds every room over it. Nothing speaks to a peer yet.
+    pub(super) async fn build(
+        config: &Config,
+        listen: SocketAddr,
+        env: &Env,
+    ) -> Result<Self, AppError> {
+        let metrics = Metrics::default();
+        let cellar = Cellar::open(config, env, &metrics).await?;
+        let address = config.advertised(listen);
+        let witness = Arc::new(Witness::open(cellar.log.clone()));
+        let seen = Seen {
+            log: cellar.log.clone(),
+            witness: Arc::clone(&witness),
+            catalog: cellar.catalog.subscribe(),
+            run: env.rng.next(),
+        };
+        let plan = plan(config);
+        let door =
+            Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
+        let peers =
+            Peers::new(env.clone(), Arc::clone(&door) as Arc<_>, PeerMetrics::new(&metrics));
+        let transport: Arc<dyn Transport> = Arc::new(peers.clone());
+        let groups = Arc::new(Groups::new(Foundation {
+            node: config.node,
+            env: env.clone(),
+            log: cellar.log.clone(),
+            state: cellar.state,
+            transport: Arc::clone(&transport),
+            witness,
+            door: Arc::clone(&door),
+            catalog: cellar.catalog,
+            timing: Timing {
+                heartbeat: config.heartbeat(plan.groups),
+                keep_entries: config.log.keep_entries,
+            },
+            metrics: ConsensusMetrics::register(&metrics),
+        })?);
+        GroupMarks::register(&metrics, &groups);
+        let log = cellar.log;
+        let service = Service::new(Parts {
+            env: env.clone(),
+            node: config.node,
+            wing: Arc::clone(&groups) as Arc<_>,
+            transport,
+            metrics: ServiceMetrics::new(&metrics),
+            health: Box::new(move || log.poisoned()),
+        });
+        let founding = Arc::new(Founding::new(cellar.disk, Arc::clone(&door), env.clone()));
+        let inbox = Arc::new(RaftInbox::new(Arc::clone(&founding)));
+        peers.set_inbox(Arc::new(Switch {
+            raft: Arc::clone(&inbox),
+            hall: ForwardService::new(service.clone()),
+        }));
+        let doorway = peers.clone();
+        let internal = axum::Router::new().route(
+            PEER_PATH,
+            axum::routing::get(move |request| async move { doorway.accept(request).await }),
+        );
+        let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
+        let env = env.clone();
+        Ok(Self {
+            env,
+            listen,
+            groups,
+            inbox,
+            router,
+            service,
+            founding,
+            door,
+            peers,
+            address,
+            _lock: cellar.lock,
+        })
+    }
+
+    /// Comes to have a charter, and is accepted by the peers.
+    pub(super) async fn enter(&self, config: &Config) -> Result<Charter, AppError> {
+        let charter = match self.door.identity().charter {
+            Some(charter) => {
+                self.peers.set_peers(&self.door.others());
+                charter
+            }
+            None => match &config.start {
+                Start::Found(_) => {
+                    self.peers.set_peers(&self.door.others());
+                    self.founding.charter(&plan(config), &self.peers).await?
+                }
+                Start::Join(endpoints) => self.join(endpoints).await?,
+                Start::Recover => return Err(nothing_to_recover(config)),
+            },
+        };
+        self.groups.set_heartbeat(config.heartbeat(charter.groups))?;
+        // A founder that was cut off while it gave out the charter goes on with that.
+        let is_first = charter.members.first().is_some_and(|m| m.node == config.node);
+        let system = self.groups.log().state(GroupId::SYSTEM.0);
+        if is_first && charter.is_founders() && system.last_index.is_none() {
+            self.founding.spread(&charter, &self.peers).await?;
+        }
+        self.peers.set_peers(&self.door.others());
+        self.founding.accepted(&self.peers).await?;
+        Ok(charter)
+    }
+
+    /// Asks the members to let this node in, under its own id and data directory.
+    async fn join(&self, endpoints: &[String]) -> Result<Charter, AppError> {
+        let identity = self.door.identity();
+        let failed = |reason: String| AppError::Join { endpoint: endpoints.join(", "), reason };
+        let options = client::Options {
+            endpoints: endpoints.to_vec(),
+            timeout: CATALOG_PROPOSE_MAX,
+            pinned: false,
+        };
+        let client = Client::new(options, &self.env).map_err(|error| failed(error.to_string()))?;
+        let request = JoinRequest {
+            id: identity.node.0,
+            address: self.address.clone(),
+            incarnation: identity.incarnation.to_string(),
+        };
+        let mut tries = 0;
+        let joined = loop {
+            tries += 1;
+            match client.join(&request).await {
+                Ok(joined) => break joined,
+                // Adding the same directory again changes nothing, so any failure may be repeated.
+                Err(error) if tries < JOIN_RETRIES && is_passing(&error) => {
+                    tracing::info!(%error, "joining is tried again");
+                    tokio::time::sleep(ANNOUNCE_RETRY).await;
+                }
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        };
+        let malformed = || failed("the member's answer cannot be read".to_owned());
+        let cluster = joined.cluster.as_deref().and_then(hex).ok_or_else(malformed)?;
+        let mut members = Vec::new();
+        for node in &joined.nodes {
+            let incarnation = hex(&node.incarnation).ok_or_else(malformed)?;
+            members.push(Member {
+                node: NodeId(node.id),
+                address: node.address.clone(),
+                incarnation: model::Incarnation(incarnation),
+            });
+        }
+        let charter =
+            Charter { cluster: ClusterId(cluster), members, groups: joined.groups, replicas: 0 };
+        self.founding.adopt(charter.clone())?;
+        Ok(charter)
+    }
+
+    /// Keeps connected to the nodes of the catalog, for ever.
+    pub(super) fn follow_peers(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (door, peers) = (Arc::clone(&self.door), self.peers.clone());
+        async move {
+            loop {
+                peers.set_peers(&door.others());
+                tokio::time::sleep(PEERS_TICK).await;
+            }
+        }
+    }
+
+    /// Tells the catalog where this node is now, if that has changed.
+    pub(super) async fn announce_address(&self) {
+        let mut catalog = self.groups.catalog();
+        let identity = self.door.identity();
+        loop {
+            let known = catalog
+                .borrow_and_update()
+                .as_ref()
+                .and_then(|c| c.nodes.get(&identity.node).map(|n| n.address.clone()));
+            match known {
+                Some(address) if address == self.address => return,
+                Some(_) => {
+                    let context = Context {
+                        deadline: self.env.clock.now() + CATALOG_PROPOSE_MAX,
+                        request_id: "announce".to_owned(),
+                    };
+                    let (node, address) = (identity.node, self.address.clone());
+                    let told = self.service.add_node(node, address, identity.incarnation, context);
+                    if let Err(error) = told.await {
+                        tracing::info!(%error, "announcing the new address is tried again");
+                    }
+                    tokio::time::sleep(ANNOUNCE_RETRY).await;
+                }
+                None => {
+                    if catalog.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a peer says that this node has no part in the cluster any more.
+    pub(super) async fn end_of_part(&self) -> Result<(), AppError> {
+        let mut rejected = self.door.rejected();
+        match rejected.wait_for(Option::is_some).await {
+            Ok(rejection) => match &*rejection {
+                Some((by, refusal)) => {
+                    Err(FoundingError::Rejected { by: *by, refusal: refusal.clone() }.into())
+                }
+                None => Ok(()),
+            },
+            Err(_closed) => Ok(()),
+        }
+    }
+
+    /// Stops the groups and flushes what is left.
+    pub(super) async fn close(self) -> Result<(), AppError> {
+        self.groups.stop().await;
+        let (state, log) = (self.groups.state().clone(), self.groups.log().clone());
+        let closed = self.env.tasks.blocking(move || state.close()).await;
+        log.close().await;
+        Ok(closed?)
+    }
+}
+
+impl Cellar {
+    async fn open(config: &Config, env: &Env, metrics: &Metrics) -> Result<Self, AppError> {
+        let root = config.data_dir.clone();
+        let directory = |source| AppError::Directory { path: root.display().to_string(), source };
+        let lock = DirectoryLock::take(&root).map_err(directory)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&root).map_err(directory)?);
+        let identity = Identity::open(&*disk, config.node, &env.rng)?;
+        let options = LogOptions { segment_bytes: config.log.segment_bytes, ..Default::default() };
+        let (log_disk, log_env) = (Arc::clone(&disk), env.clone());
+        let log_metrics = LogMetrics::new(metrics);
+        let state_metrics = StateMetrics::new(metrics);
+        let (state_disk, state_env) = (Arc::clone(&disk), env.clone());
+        let opened = env.tasks.blocking(move || {
+            let log = Log::open(log_disk, "log".into(), options, &log_env, log_metrics)?;
+            let state = State::open(
+                state_disk,
+                Some(root),
+                StateOptions::default(),
+                &state_env,
+                state_metrics,
+                &|progress| {
+                    let (groups, of, rows) =
+                        (progress.groups, progress.groups_total, progress.rows);
+                    tracing::info!(groups, of, rows, "checking checkpoints");
+                },
+            )?;
+            Ok::<_, StorageError>((log, state))
+        });
+        let (log, state) = opened.await?;
+        if let Some(rebuilt) = state.rebuilt() {
+            let took_ms = u64::try_from(rebuilt.took.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(reason = rebuilt.reason, took_ms, "the working index starts anew");
+        }
+        let tasks = env.tasks.clone();
+        log.on_poison(Box::new(move |error| tasks.fail(format!("the log failed: {error}"))));
+        let stored = state.get(GroupId::SYSTEM.0, model::CATALOG_KEY)?.value;
+        let catalog = stored.and_then(|bytes| Catalog::decode(&bytes).ok()).map(Arc::new);
+        Ok(Self {
+            lock,
+            disk,
+            identity,
+            log,
+            state,
+            catalog: Arc::new(watch::Sender::new(catalog)),
+        })
+    }
+}
+
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// Whether the members may yet say something else.
+fn is_passing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused { problem, .. } => problem.status >= 500,
+        ClientError::Endpoint { .. } | ClientError::Key => false,
+        ClientError::Unreachable { .. }
+        | ClientError::NoAnswer { .. }
+        | ClientError::Strange { .. }
+        | ClientError::TimeUp => true,
+    }
+}
+
+fn plan(config: &Config) -> Plan {
+    match &config.start {
+        Start::Found(founding) => Plan {
+            founders: founding.members.iter().cloned().collect(),
+            groups: founding.groups,
+            replicas: founding.replicas,
+        },
+        Start::Join(_) | Start::Recover => {
+            Plan { founders: BTreeMap::new(), groups: 0, replicas: 0 }
+        }
+    }
+}
+
+fn nothing_to_recover(config: &Config) -> AppError {
+    AppError::Directory {
+        path: config.data_dir.display().to_string(),
+        source: std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "it belongs to no cluster yet: give --founders to found one, or --join to enter one",
+        ),
+    }
+}

@@ -1,0 +1,49 @@
+//! Sends what other nodes ask to the room that answers it: the hall's channels to the hall, all
+//! others to the wing.
+
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::consensus::inbox::RaftInbox;
+use crate::consensus::{FORWARD, STATUS};
+use crate::model::NodeId;
+use crate::peer::{Channel, Inbox, PeerStream, Refused};
+use crate::service::ForwardService;
+
+/// The node's inbox.
+#[derive(Debug)]
+pub(super) struct Switch {
+    /// The wing's part.
+    pub(super) raft: Arc<RaftInbox>,
+    /// The hall's part.
+    pub(super) hall: ForwardService,
+}
+
+#[async_trait]
+impl Inbox for Switch {
+    async fn call(&self, from: NodeId, channel: Channel, body: Bytes) -> Result<Bytes, Refused> {
+        match channel {
+            FORWARD => self.hall.handle(from, body).await,
+            STATUS => Ok(self.hall.status()),
+            _ => self.raft.call(from, channel, body).await,
+        }
+    }
+
+    async fn stream(&self, from: NodeId, channel: Channel, header: Bytes, stream: PeerStream) {
+        self.raft.stream(from, channel, header, stream).await;
+    }
+
+    async fn bulk(
+        &self,
+        from: NodeId,
+        channel: Channel,
+        header: Bytes,
+        body: mpsc::Receiver<io::Result<Bytes>>,
+    ) -> Result<Bytes, Refused> {
+        self.raft.bulk(from, channel, header, body).await
+    }
+}

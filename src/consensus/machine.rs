@@ -1,0 +1,268 @@
+//! Committed entries become state: decode, apply (pure), store effects and place together.
+//!
+//! Promises: effects and the applied mark change in one step under the group's lock, so that a read
+//! reflects exactly one index; a reply leaves only after its effects are visible. Checkpoints are
+//! the Raft snapshots; the newest durable one is always at hand.
+//! Relies on: `model::apply` and `placement::Catalog` being deterministic; `storage::state`.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use tokio::sync::watch;
+
+use super::codec::{self, AppliedMark};
+use super::types::{
+    Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+};
+use crate::model::{self, Command, GroupId, Reply, View, ViewError};
+use crate::placement::{Catalog, CatalogCommand};
+use crate::runtime::Tasks;
+use crate::runtime::limits::APPLY_BATCH_ENTRIES;
+use crate::storage::checkpoint::Checkpoint;
+use crate::storage::state::{Applying, State};
+use crate::storage::{Applied, Effect, StorageError};
+
+/// Where a node keeps its copy of the catalog.
+pub type CatalogSender = Arc<watch::Sender<Option<Arc<Catalog>>>>;
+
+/// The state machine of one group.
+#[derive(Debug)]
+pub struct Machine {
+    group: GroupId,
+    state: State,
+    tasks: Tasks,
+    log_id: Option<LogId>,
+    membership: StoredMembership,
+    /// Only in the system group: the catalog as applied, and where it is published.
+    catalog: Option<(CatalogSender, Option<Arc<Catalog>>)>,
+}
+
+impl Machine {
+    /// The machine of `group`, at the place its state was left. `catalog` is given for the system
+    /// group alone.
+    ///
+    /// # Errors
+    ///
+    /// When the stored mark or catalog cannot be read.
+    pub fn open(
+        group: GroupId,
+        state: State,
+        tasks: Tasks,
+        catalog: Option<CatalogSender>,
+    ) -> Result<Self, io::Error> {
+        let mut machine = Self {
+            group,
+            state,
+            tasks,
+            log_id: None,
+            membership: StoredMembership::default(),
+            catalog: catalog.map(|sender| (sender, None)),
+        };
+        machine.load()?;
+        Ok(machine)
+    }
+
+    fn load(&mut self) -> Result<(), io::Error> {
+        let (log_id, membership) = match self.state.applied(self.group.0) {
+            Some(applied) => {
+                let mark = decode_mark(&applied.mark)?;
+                (mark.log_id, mark.membership)
+            }
+            None => (None, StoredMembership::default()),
+        };
+        self.log_id = log_id;
+        self.membership = membership;
+        if let Some((sender, current)) = &mut self.catalog {
+            let stored = self.state.get(self.group.0, model::CATALOG_KEY)?.value;
+            let catalog = stored.map(|bytes| Catalog::decode(&bytes)).transpose();
+            *current = catalog.map_err(invalid)?.map(Arc::new);
+            if current.is_some() {
+                sender.send_replace(current.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_batch(&mut self, entries: &[Entry]) -> Result<Vec<Bytes>, io::Error> {
+        let Some(last) = entries.last() else { return Ok(Vec::new()) };
+        let (group, mut log_id, mut membership) =
+            (self.group, self.log_id, self.membership.clone());
+        let mut catalog = self.catalog.as_ref().and_then(|(_, current)| current.clone());
+        let is_system = self.catalog.is_some();
+        let replies = self.state.apply(group.0, |applying| {
+            let mut replies = Vec::with_capacity(entries.len());
+            for entry in entries {
+                // A gap would skip a command on this replica alone, and it would differ for ever.
+                let expected = log_id.map_or(0, |id: LogId| id.index + 1);
+                assert_eq!(
+                    entry.log_id.index, expected,
+                    "group {group}: applying out of order, the log has a gap or a repeat"
+                );
+                log_id = Some(entry.log_id);
+                let reply = match &entry.payload {
+                    EntryPayload::Blank => Reply::Nothing,
+                    EntryPayload::Membership(new) => {
+                        membership = StoredMembership::new(log_id, new.clone());
+                        Reply::Nothing
+                    }
+                    EntryPayload::Normal(payload) => {
+                        let system = is_system.then_some(&mut catalog);
+                        apply_command(group, applying, entry.log_id.index, &payload.0, system)?
+                    }
+                };
+                replies.push(reply.encode());
+            }
+            let mark = AppliedMark { log_id, membership: membership.clone() };
+            applying.set_applied(Applied { index: last.log_id.index, mark: codec::encode(&mark) });
+            Ok(replies)
+        })?;
+        self.log_id = log_id;
+        self.membership = membership;
+        if let Some((sender, current)) = &mut self.catalog {
+            let changed = catalog.as_ref().map(|c| c.epoch) != current.as_ref().map(|c| c.epoch);
+            *current = catalog;
+            if changed {
+                sender.send_replace(current.clone());
+            }
+        }
+        Ok(replies)
+    }
+}
+
+fn apply_command(
+    group: GroupId,
+    applying: &mut Applying<'_>,
+    index: u64,
+    bytes: &Bytes,
+    system: Option<&mut Option<Arc<Catalog>>>,
+) -> Result<Reply, StorageError> {
+    // A committed command that cannot be read, or state that cannot be decoded, is a broken promise:
+    // the group stops here rather than differ from its other replicas.
+    let stop = |reason: String| StorageError::Index {
+        reason: format!("group {group}, entry {index}: {reason}"),
+    };
+    let command = Command::decode(bytes).map_err(|error| stop(error.to_string()))?;
+    if let (Command::Catalog(bytes), Some(catalog)) = (&command, system) {
+        let command = CatalogCommand::decode(bytes).map_err(|error| stop(error.to_string()))?;
+        let mut next = catalog.as_deref().cloned().unwrap_or_default();
+        let reply = next.apply(&command);
+        if catalog.as_ref().map(|c| c.epoch) != Some(next.epoch) {
+            applying.put_effects(vec![Effect {
+                key: Bytes::from_static(model::CATALOG_KEY),
+                value: Some(next.encode()),
+            }]);
+            *catalog = Some(Arc::new(next));
+        }
+        return Ok(Reply::Catalog(reply.encode()));
+    }
+    let outcome =
+        model::apply(&Rows(applying), index, &command).map_err(|error| stop(error.to_string()))?;
+    applying.put_effects(outcome.effects);
+    Ok(outcome.reply)
+}
+
+/// What `model` may read while it applies.
+struct Rows<'a, 'b>(&'a Applying<'b>);
+
+impl View for Rows<'_, '_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        self.0.get(key).map_err(|error| ViewError(error.to_string()))
+    }
+}
+
+fn decode_mark(bytes: &[u8]) -> Result<AppliedMark, io::Error> {
+    codec::decode("applied mark", bytes).map_err(invalid)
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// What openraft wants to know of a checkpoint.
+///
+/// # Errors
+///
+/// When its mark cannot be read.
+pub fn snapshot_of(checkpoint: Checkpoint) -> Result<Snapshot, io::Error> {
+    let mark = decode_mark(&checkpoint.applied().mark)?;
+    let meta = SnapshotMeta { last_log_id: mark.log_id, last_membership: mark.membership };
+    Ok(Snapshot { meta, snapshot: checkpoint })
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = Checkpoint;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.log_id, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut portions = entries.ready_chunks(APPLY_BATCH_ENTRIES);
+        while let Some(portion) = portions.next().await {
+            let mut batch = Vec::with_capacity(portion.len());
+            let mut responders = Vec::with_capacity(portion.len());
+            for item in portion {
+                let (entry, responder) = item?;
+                batch.push(entry);
+                responders.push(responder);
+            }
+            let replies = self.apply_batch(&batch)?;
+            for (responder, reply) in responders.into_iter().zip(replies) {
+                if let Some(responder) = responder {
+                    responder.send(Answer(reply));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder { group: self.group, state: self.state.clone(), tasks: self.tasks.clone() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Checkpoint,
+    ) -> Result<(), io::Error> {
+        let (state, group) = (self.state.clone(), self.group);
+        self.tasks.blocking(move || state.install(group.0, snapshot)).await?;
+        self.load()?;
+        assert_eq!(
+            self.log_id, meta.last_log_id,
+            "group {group}: the installed checkpoint is not the one that was announced"
+        );
+        tracing::info!(%group, index = self.log_id.map(|id| id.index), "snapshot installed");
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        self.state.current_checkpoint(self.group.0).map(snapshot_of).transpose()
+    }
+}
+
+/// Writes a checkpoint beside the running group.
+#[derive(Debug)]
+pub struct Builder {
+    group: GroupId,
+    state: State,
+    tasks: Tasks,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Checkpoint;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let (state, group) = (self.state.clone(), self.group);
+        let checkpoint = self.tasks.blocking(move || state.checkpoint(group.0)).await?;
+        snapshot_of(checkpoint)
+    }
+}

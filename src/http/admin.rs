@@ -1,0 +1,141 @@
+//! The cluster as a whole: its state, where a key lives, joining and replacing nodes.
+
+use axum::Json;
+use axum::extract::{Extension, Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use crate::model::{Incarnation, NodeId};
+use crate::runtime::limits::ADMIN_BODY_BYTES_MAX;
+use crate::wire::{
+    ChangeReply, JoinRequest, KnownNode, ReplaceRequest, RouteReplica, RouteView, base_url,
+};
+
+use super::body::read_body;
+use super::facts::Facts;
+use super::parse::{query, route_query};
+use super::problem::Failure;
+use super::{Asked, Front, view};
+
+/// `GET /v1/cluster`.
+pub(super) async fn cluster(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    if let Err(failure) = query(request.uri().query(), &[]) {
+        return failure.response(&front, &asked);
+    }
+    let mut response = Json(view::cluster(&front.service.cluster().await)).into_response();
+    Facts::default().write(response.headers_mut(), &front);
+    response
+}
+
+/// `GET /v1/route?ns=&key=`.
+pub(super) async fn route(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    match find(&front, request.uri().query()) {
+        Ok(response) => response,
+        Err(failure) => failure.response(&front, &asked),
+    }
+}
+
+fn find(front: &Front, raw: Option<&str>) -> Result<Response, Failure> {
+    let (namespace, key) = route_query(raw)?;
+    let route = front.service.route(&namespace, &key)?;
+    let facts = Facts { group: Some(route.group), leader: route.leader, ..Facts::default() };
+    let replica = |(node, address): &(NodeId, Option<String>)| RouteReplica {
+        node: node.0,
+        url: address.as_deref().map(base_url),
+    };
+    let view = RouteView {
+        slot: route.slot.get(),
+        group: route.group.0,
+        leader: route.leader.map(|node| node.0),
+        preferred: route.preferred.0,
+        leader_url: facts.leader_url(front),
+        replicas: route.replicas.iter().map(replica).collect(),
+        epoch: route.epoch,
+    };
+    let mut response = Json(view).into_response();
+    facts.write(response.headers_mut(), front);
+    Ok(response)
+}
+
+/// `POST /v1/cluster/nodes`.
+pub(super) async fn join(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    match add_node(&front, &asked, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.response(&front, &asked),
+    }
+}
+
+async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
+    let JoinRequest { id, address, incarnation } = json(front, asked, request).await?;
+    let digits = incarnation.len() == 16 && incarnation.bytes().all(|b| b.is_ascii_hexdigit());
+    let incarnation = digits.then(|| u64::from_str_radix(&incarnation, 16).ok()).flatten();
+    let incarnation =
+        incarnation.ok_or_else(|| Failure::invalid("incarnation is 16 hexadecimal digits"))?;
+    let epoch = front
+        .service
+        .add_node(NodeId(id), address, Incarnation(incarnation), asked.context())
+        .await?;
+    Ok(changed(front, epoch))
+}
+
+/// `POST /v1/cluster/replace`.
+pub(super) async fn replace(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    match replace_node(&front, &asked, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.response(&front, &asked),
+    }
+}
+
+async fn replace_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
+    let ReplaceRequest { old, new } = json(front, asked, request).await?;
+    let epoch = front.service.replace(NodeId(old), NodeId(new), asked.context()).await?;
+    Ok(changed(front, epoch))
+}
+
+async fn json<T: DeserializeOwned>(
+    front: &Front,
+    asked: &Asked,
+    request: Request,
+) -> Result<T, Failure> {
+    query(request.uri().query(), &[])?;
+    let limit = u64::try_from(ADMIN_BODY_BYTES_MAX).unwrap_or(u64::MAX);
+    let body = read_body(request, limit, asked.deadline, front.service.env()).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Failure::invalid(format!("the body is not the JSON expected: {error}")))
+}
+
+/// The answer to a change: with it, a newcomer can reach everyone.
+fn changed(front: &Front, epoch: u64) -> Response {
+    let catalog = front.service.catalog();
+    let nodes = catalog.iter().flat_map(|catalog| catalog.present_nodes());
+    let known = |(id, entry): (NodeId, &crate::placement::NodeEntry)| KnownNode {
+        id: id.0,
+        address: entry.address.clone(),
+        incarnation: entry.incarnation.to_string(),
+    };
+    let reply = ChangeReply {
+        cluster: catalog.as_ref().map(|catalog| catalog.cluster.to_string()),
+        epoch,
+        nodes: nodes.map(known).collect(),
+        groups: catalog.as_ref().map_or(0, |c| c.groups.keys().filter(|g| g.0 != 0).count() as u64),
+    };
+    let mut response = Json(reply).into_response();
+    Facts::default().write(response.headers_mut(), front);
+    response
+}

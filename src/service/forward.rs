@@ -1,0 +1,235 @@
+//! What one hall asks another, and how it answers.
+//!
+//! Promises: an answer says precisely whether the work was done: `Done`, or a `Decline`, of which
+//! only `Unknown` leaves doubt. Key, command and row are slices of the bytes they came in.
+//! Relies on [`codec`] for version byte, header and raw tail. New variants go to the end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::codec::{self, CodecError};
+use crate::model::{GroupId, NodeId, Slot};
+
+/// Something to do at a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Agree on an encoded command. Only the leader can.
+    Propose(Bytes),
+    /// Read the row with this key, of a key in this slot, after a barrier. Only the leader can.
+    Read(Slot, Bytes),
+    /// Read a row as it is here. Every replica can.
+    ReadStale(Slot, Bytes),
+}
+
+impl Work {
+    /// Whether doing it twice, or not knowing whether it was done, does harm.
+    pub(super) const fn is_write(&self) -> bool {
+        matches!(self, Self::Propose(_))
+    }
+}
+
+/// Work on its way to another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Forwarded {
+    pub(super) group: GroupId,
+    /// The epoch of the catalog that the work was routed by.
+    pub(super) epoch: u64,
+    /// How long the client still waits.
+    pub(super) remaining: Duration,
+    /// How often the request was passed on, this time included. More than once is refused.
+    pub(super) hops: u8,
+    pub(super) request_id: String,
+    pub(super) work: Work,
+}
+
+/// Work that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// The command is applied; its encoded reply.
+    Proposed { index: u64, reply: Bytes },
+    /// The encoded row, the index that it reflects, and how old it can be at most.
+    Read { index: u64, row: Option<Bytes>, age: Option<Duration> },
+}
+
+/// Why work was not done. All but `Unknown` are certain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Decline {
+    /// No replica of the group is here.
+    NotHere,
+    /// Another node leads, or none does.
+    NotLeader { leader: Option<NodeId> },
+    /// The group does not own the key's slot, as of this epoch.
+    NotOwner { epoch: u64 },
+    /// Too much waits.
+    Overloaded,
+    /// The time ran out before anything was proposed, or while a read waited.
+    TimedOut,
+    /// The group has stopped here.
+    Stopped { reason: String },
+    /// The request cannot be read, or was passed on too often.
+    Malformed { reason: String },
+    /// Proposed, and no answer came.
+    Unknown { reason: String },
+    /// Something is broken there.
+    Broken { reason: String },
+}
+
+#[derive(Serialize, Deserialize)]
+struct RequestHeader {
+    group: GroupId,
+    epoch: u64,
+    remaining_ms: u64,
+    hops: u8,
+    request_id: String,
+    work: WorkHeader,
+}
+
+#[derive(Serialize, Deserialize)]
+enum WorkHeader {
+    Propose,
+    Read { slot: Slot },
+    ReadStale { slot: Slot },
+}
+
+#[derive(Serialize, Deserialize)]
+enum AnswerHeader {
+    Proposed { index: u64 },
+    Found { index: u64, age_ms: Option<u64> },
+    Missing { index: u64, age_ms: Option<u64> },
+    Declined(Decline),
+}
+
+const WHAT_REQUEST: &str = "forwarded request";
+const WHAT_ANSWER: &str = "forwarded answer";
+
+/// A duration in whole milliseconds, rounded up: an age bound must not shrink on the wire.
+pub(crate) fn ceil_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+impl Forwarded {
+    pub(super) fn encode(&self) -> Bytes {
+        let (work, tail) = match &self.work {
+            Work::Propose(command) => (WorkHeader::Propose, command),
+            Work::Read(slot, key) => (WorkHeader::Read { slot: *slot }, key),
+            Work::ReadStale(slot, key) => (WorkHeader::ReadStale { slot: *slot }, key),
+        };
+        let header = RequestHeader {
+            group: self.group,
+            epoch: self.epoch,
+            // Rounded down: the receiver must give up before the client does.
+            remaining_ms: u64::try_from(self.remaining.as_millis()).unwrap_or(u64::MAX),
+            hops: self.hops,
+            request_id: self.request_id.clone(),
+            work,
+        };
+        codec::seal(&header, &[tail.as_ref()])
+    }
+
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+        let (header, tail) = codec::open::<RequestHeader>(WHAT_REQUEST, bytes)?;
+        Ok(Self {
+            group: header.group,
+            epoch: header.epoch,
+            remaining: Duration::from_millis(header.remaining_ms),
+            hops: header.hops,
+            request_id: header.request_id,
+            work: match header.work {
+                WorkHeader::Propose => Work::Propose(tail),
+                WorkHeader::Read { slot } => Work::Read(slot, tail),
+                WorkHeader::ReadStale { slot } => Work::ReadStale(slot, tail),
+            },
+        })
+    }
+}
+
+/// The bytes of an answer.
+pub(super) fn encode_answer(answer: &Result<Done, Decline>) -> Bytes {
+    let (header, tail): (_, &[u8]) = match answer {
+        Ok(Done::Proposed { index, reply }) => (AnswerHeader::Proposed { index: *index }, reply),
+        Ok(Done::Read { index, row, age }) => {
+            let (index, age_ms) = (*index, age.map(ceil_ms));
+            match row {
+                Some(row) => (AnswerHeader::Found { index, age_ms }, row),
+                None => (AnswerHeader::Missing { index, age_ms }, &[]),
+            }
+        }
+        Err(decline) => (AnswerHeader::Declined(decline.clone()), &[]),
+    };
+    codec::seal(&header, &[tail])
+}
+
+/// Reads an answer.
+pub(super) fn decode_answer(bytes: &Bytes) -> Result<Result<Done, Decline>, CodecError> {
+    let (header, tail) = codec::open(WHAT_ANSWER, bytes)?;
+    let answer = match header {
+        AnswerHeader::Proposed { index } => {
+            return Ok(Ok(Done::Proposed { index, reply: tail }));
+        }
+        AnswerHeader::Found { index, age_ms } => {
+            let age = age_ms.map(Duration::from_millis);
+            return Ok(Ok(Done::Read { index, row: Some(tail), age }));
+        }
+        AnswerHeader::Missing { index, age_ms } => {
+            Ok(Done::Read { index, row: None, age: age_ms.map(Duration::from_millis) })
+        }
+        AnswerHeader::Declined(decline) => Err(decline),
+    };
+    codec::no_tail(WHAT_ANSWER, &tail)?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_back_as_written() {
+        for work in [
+            Work::Propose(Bytes::from_static(b"command")),
+            Work::Read(Slot::of_hash(5), Bytes::from_static(b"key\0\xff")),
+            Work::ReadStale(Slot::of_hash(6), Bytes::new()),
+        ] {
+            let request = Forwarded {
+                group: GroupId(7),
+                epoch: 3,
+                remaining: Duration::from_millis(1_234),
+                hops: 1,
+                request_id: "r-1".into(),
+                work,
+            };
+            assert_eq!(Forwarded::decode(&request.encode()).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn answers_read_back_as_written() {
+        let age = Some(Duration::from_millis(5));
+        for answer in [
+            Ok(Done::Proposed { index: 9, reply: Bytes::from_static(b"r") }),
+            Ok(Done::Read { index: 9, row: Some(Bytes::new()), age }),
+            Ok(Done::Read { index: 9, row: None, age: None }),
+            Err(Decline::NotLeader { leader: Some(NodeId(2)) }),
+            Err(Decline::NotOwner { epoch: 8 }),
+            Err(Decline::Unknown { reason: "lost".into() }),
+        ] {
+            assert_eq!(decode_answer(&encode_answer(&answer)).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn an_age_bound_is_never_rounded_down() {
+        assert_eq!(ceil_ms(Duration::from_micros(1)), 1);
+        assert_eq!(ceil_ms(Duration::from_millis(3)), 3);
+    }
+
+    #[test]
+    fn another_version_and_stumps_are_refused() {
+        for bytes in [&[][..], &[9, 1, 2], &[1, 0xff]] {
+            let bytes = Bytes::copy_from_slice(bytes);
+            assert!(Forwarded::decode(&bytes).is_err() && decode_answer(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! A cluster of halls over one shared, truthful state: wings and network fail only on command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
+use crate::model::{
+    ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply, Slot, SlotRange,
+    View, ViewError, apply,
+};
+use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
+use crate::placement::{Catalog, CatalogCommand};
+use crate::runtime::metrics::Metrics;
+use crate::runtime::{Env, Moment};
+
+use super::{ForwardService, LocalRow, Parts, Service, ServiceMetrics, Wing};
+
+/// How the way to a node behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Open,
+    Closed,
+    /// The message arrives and is acted on; the answer is lost.
+    Deaf,
+}
+
+#[derive(Debug)]
+struct State {
+    rows: BTreeMap<(GroupId, Bytes), Bytes>,
+    index: u64,
+    proposals: u64,
+    refuse_next: Vec<ProposeError>,
+    ways: BTreeMap<NodeId, Way>,
+    services: BTreeMap<NodeId, Service>,
+    forwards: Vec<NodeId>,
+    age: Option<Duration>,
+}
+
+/// What all nodes share.
+#[derive(Debug)]
+pub(crate) struct World {
+    state: Mutex<State>,
+    /// One leader for all groups.
+    pub(crate) leader: watch::Sender<Option<NodeId>>,
+    pub(crate) catalog: watch::Sender<Option<Arc<Catalog>>>,
+}
+
+struct Rows<'a>(&'a State, GroupId);
+
+impl View for Rows<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        Ok(self.0.rows.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
+    }
+}
+
+impl World {
+    /// Three nodes and eight groups; node 1 leads everything.
+    pub(crate) fn new() -> Arc<Self> {
+        let nodes = (1..=3u64).map(|n| (NodeId(n), format!("127.0.0.1:710{n}"), Incarnation(n)));
+        let mut catalog = Catalog::unfounded();
+        let found = CatalogCommand::Found {
+            cluster: ClusterId(7),
+            nodes: nodes.collect(),
+            groups: 8,
+            replicas: 3,
+        };
+        drop(catalog.apply(&found));
+        let world = Arc::new(Self {
+            state: Mutex::new(State {
+                rows: BTreeMap::new(),
+                index: 1,
+                proposals: 0,
+                refuse_next: Vec::new(),
+                ways: BTreeMap::new(),
+                services: BTreeMap::new(),
+                forwards: Vec::new(),
+                age: None,
+            }),
+            leader: watch::Sender::new(Some(NodeId(1))),
+            catalog: watch::Sender::new(Some(Arc::new(catalog))),
+        });
+        world.own(1, 0, Slot::COUNT - 1);
+        world
+    }
+
+    /// A hall on a node; `hosts` says whether the node has replicas.
+    pub(crate) fn service(self: &Arc<Self>, node: u64, hosts: bool) -> Service {
+        let node = NodeId(node);
+        let service = Service::new(Parts {
+            env: Env::system(),
+            node,
+            wing: Arc::new(FakeWing { node, hosts, world: Arc::clone(self) }),
+            transport: Arc::new(FakeTransport { world: Arc::clone(self), node }),
+            metrics: ServiceMetrics::new(&Metrics::default()),
+            health: Box::new(|| None),
+        });
+        self.state.lock().services.insert(node, service.clone());
+        service
+    }
+
+    /// Says what all groups own.
+    pub(crate) fn own(&self, epoch: u64, first: u16, last: u16) {
+        let slot = |n| Slot::new(n).unwrap();
+        let ranges = vec![SlotRange { first: slot(first), last: slot(last) }];
+        let row = Ownership { ranges, epoch }.encode();
+        for group in 1..=8 {
+            let key = (GroupId(group), Bytes::from_static(OWNED_KEY));
+            self.state.lock().rows.insert(key, row.clone());
+        }
+    }
+
+    pub(crate) fn set_way(&self, to: u64, way: Way) {
+        self.state.lock().ways.insert(NodeId(to), way);
+    }
+
+    pub(crate) fn set_age(&self, age: Option<Duration>) {
+        self.state.lock().age = age;
+    }
+
+    pub(crate) fn refuse_next(&self, error: ProposeError) {
+        self.state.lock().refuse_next.push(error);
+    }
+
+    /// Commands that were agreed on.
+    pub(crate) fn proposals(&self) -> u64 {
+        self.state.lock().proposals
+    }
+
+    /// The nodes that requests were passed to, in order.
+    pub(crate) fn forwards(&self) -> Vec<u64> {
+        self.state.lock().forwards.iter().map(|node| node.0).collect()
+    }
+}
+
+#[derive(Debug)]
+struct FakeWing {
+    node: NodeId,
+    hosts: bool,
+    world: Arc<World>,
+}
+
+impl FakeWing {
+    fn leads(&self) -> Result<(), Option<NodeId>> {
+        let leader = *self.world.leader.borrow();
+        if leader == Some(self.node) { Ok(()) } else { Err(leader) }
+    }
+}
+
+#[async_trait]
+impl Wing for FakeWing {
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        _: Moment,
+    ) -> Result<(Bytes, u64), ProposeError> {
+        if !self.hosts {
+            return Err(ProposeError::NotHere);
+        }
+        self.leads().map_err(|leader| ProposeError::NotLeader { leader })?;
+        let mut state = self.world.state.lock();
+        if let Some(error) = state.refuse_next.pop() {
+            return Err(error);
+        }
+        state.proposals += 1;
+        state.index += 1;
+        let index = state.index;
+        let command = Command::decode(&command).unwrap();
+        let reply = if let Command::Catalog(bytes) = command {
+            let mut catalog = self.world.catalog.borrow().as_deref().unwrap().clone();
+            let reply = catalog.apply(&CatalogCommand::decode(&bytes).unwrap());
+            self.world.catalog.send_replace(Some(Arc::new(catalog)));
+            Reply::Catalog(reply.encode())
+        } else {
+            let outcome = apply(&Rows(&state, group), index, &command).unwrap();
+            for effect in outcome.effects {
+                match effect.value {
+                    Some(value) => state.rows.insert((group, effect.key), value),
+                    None => state.rows.remove(&(group, effect.key)),
+                };
+            }
+            outcome.reply
+        };
+        Ok((reply.encode(), index))
+    }
+
+    async fn barrier(&self, _: GroupId, _: Moment) -> Result<u64, ReadError> {
+        if !self.hosts {
+            return Err(ReadError::NotHere);
+        }
+        self.leads().map_err(|leader| ReadError::NotLeader { leader })?;
+        Ok(self.world.state.lock().index)
+    }
+
+    fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError> {
+        if !self.hosts {
+            return Err(ReadError::NotHere);
+        }
+        let state = self.world.state.lock();
+        let value = Rows(&state, group).get(key).unwrap();
+        Ok(LocalRow { value, index: state.index })
+    }
+
+    fn leader(&self, _: GroupId) -> Option<NodeId> {
+        if self.hosts { *self.world.leader.borrow() } else { None }
+    }
+
+    fn watch_leader(&self, _: GroupId) -> Option<watch::Receiver<Option<NodeId>>> {
+        self.hosts.then(|| self.world.leader.subscribe())
+    }
+
+    fn staleness(&self, _: GroupId) -> Option<Duration> {
+        self.world.state.lock().age
+    }
+
+    fn catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        self.world.catalog.subscribe()
+    }
+
+    fn statuses(&self) -> Vec<GroupStatus> {
+        let leader = *self.world.leader.borrow();
+        let role = if leader == Some(self.node) { Role::Leader } else { Role::Follower };
+        let groups = if self.hosts { 0..9 } else { 0..0 };
+        groups.map(|id| status(id, leader, role)).collect()
+    }
+}
+
+/// A replica's status with everything at index 5 of term 2.
+pub(crate) fn status(group: u64, leader: Option<NodeId>, role: Role) -> GroupStatus {
+    GroupStatus {
+        group: GroupId(group),
+        leader,
+        term: 2,
+        role,
+        last: Some(5),
+        committed: Some(5),
+        applied: Some(5),
+        snapshot: None,
+        purged: None,
+        replication: BTreeMap::new(),
+        voters: vec![NodeId(1), NodeId(2), NodeId(3)],
+        learners: vec![],
+        waiting: 0,
+    }
+}
+
+#[derive(Debug)]
+struct FakeTransport {
+    world: Arc<World>,
+    node: NodeId,
+}
+
+#[async_trait]
+impl Transport for FakeTransport {
+    async fn call(
+        &self,
+        to: NodeId,
+        channel: Channel,
+        _: Lane,
+        body: Bytes,
+        _: Duration,
+    ) -> Result<Bytes, PeerError> {
+        let (service, way) = {
+            let mut state = self.world.state.lock();
+            if channel == FORWARD {
+                state.forwards.push(to);
+            }
+            let way = state.ways.get(&to).copied().unwrap_or(Way::Open);
+            (state.services.get(&to).cloned(), way)
+        };
+        let closed = || PeerError::NotSent { reason: "no connection".into() };
+        let service = service.filter(|_| way != Way::Closed).ok_or_else(closed)?;
+        let inbox = ForwardService::new(service);
+        let answer = if channel == FORWARD {
+            inbox.handle(self.node, body).await.unwrap()
+        } else {
+            inbox.status()
+        };
+        match way {
+            Way::Deaf => Err(PeerError::Unknown { reason: "the connection broke".into() }),
+            Way::Open | Way::Closed => Ok(answer),
+        }
+    }
+
+    async fn open_stream(
+        &self,
+        _: NodeId,
+        _: Channel,
+        _: Lane,
+        _: Bytes,
+    ) -> Result<PeerStream, PeerError> {
+        Err(PeerError::NotSent { reason: "the hall opens no streams".into() })
+    }
+
+    async fn send_bulk(
+        &self,
+        _: NodeId,
+        _: Channel,
+        _: Bytes,
+        _: BoxStream<'static, std::io::Result<Bytes>>,
+    ) -> Result<Bytes, PeerError> {
+        Err(PeerError::NotSent { reason: "the hall sends no long bodies".into() })
+    }
+
+    fn is_connected(&self, _: NodeId) -> bool {
+        true
+    }
+
+    fn connected_since(&self, _: NodeId) -> Option<Moment> {
+        None
+    }
+}

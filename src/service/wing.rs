@@ -1,0 +1,103 @@
+//! What the hall asks of the linearizable wing.
+//!
+//! Why it exists: the hall's decisions (whom to ask, what may be repeated, when to give up) are
+//! tested against a wing that fails on command; the real one needs three nodes and an election.
+//! `consensus::Groups` is the only other implementation, a line per method.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::consensus::{GroupStatus, Groups, ProposeError, ReadError};
+use crate::model::{GroupId, NodeId};
+use crate::placement::Catalog;
+use crate::runtime::Moment;
+
+/// A row as this node's replica holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalRow {
+    /// The encoded row, when there is one.
+    pub value: Option<Bytes>,
+    /// The group's index that the value reflects, exactly.
+    pub index: u64,
+}
+
+/// The groups of this node.
+#[async_trait]
+pub trait Wing: Send + Sync + Debug {
+    /// Has the group agree on a command. Not cancel-safe: a dropped future says nothing of the
+    /// command.
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        deadline: Moment,
+    ) -> Result<(Bytes, u64), ProposeError>;
+
+    /// Waits until a read here reflects all that was acknowledged before. Cancel-safe.
+    async fn barrier(&self, group: GroupId, deadline: Moment) -> Result<u64, ReadError>;
+
+    /// Reads what this node's replica holds.
+    fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError>;
+
+    /// Who leads, as far as this node's replica knows.
+    fn leader(&self, group: GroupId) -> Option<NodeId>;
+
+    /// Changes of the leader; `None` without a replica here.
+    fn watch_leader(&self, group: GroupId) -> Option<watch::Receiver<Option<NodeId>>>;
+
+    /// How old a local read can be at most; `None` when nothing is known.
+    fn staleness(&self, group: GroupId) -> Option<Duration>;
+
+    /// The catalog as this node knows it.
+    fn catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>>;
+
+    /// What this node's replicas say of their groups.
+    fn statuses(&self) -> Vec<GroupStatus>;
+}
+
+#[async_trait]
+impl Wing for Groups {
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        deadline: Moment,
+    ) -> Result<(Bytes, u64), ProposeError> {
+        let proposed = Self::propose(self, group, command, deadline).await?;
+        Ok((proposed.reply, proposed.index))
+    }
+
+    async fn barrier(&self, group: GroupId, deadline: Moment) -> Result<u64, ReadError> {
+        Self::barrier(self, group, deadline).await
+    }
+
+    fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError> {
+        let read = Self::get(self, group, key)?;
+        Ok(LocalRow { value: read.value, index: read.index })
+    }
+
+    fn leader(&self, group: GroupId) -> Option<NodeId> {
+        Self::leader(self, group)
+    }
+
+    fn watch_leader(&self, group: GroupId) -> Option<watch::Receiver<Option<NodeId>>> {
+        Self::watch_leader(self, group)
+    }
+
+    fn staleness(&self, group: GroupId) -> Option<Duration> {
+        Self::staleness(self, group)
+    }
+
+    fn catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        Self::catalog(self)
+    }
+
+    fn statuses(&self) -> Vec<GroupStatus> {
+        Self::statuses(self)
+    }
+}

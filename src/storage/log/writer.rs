@@ -1,0 +1,375 @@
+//! The one that writes: turns requests into batches, and keeps the number of segments down.
+//!
+//! Why it exists: one write and one sync serve all groups that wait at that moment. It is a plain
+//! struct that is called with what to write, so that a test drives it without a thread.
+//!
+//! Promises: requests are told in the order in which they came, with `Ok` only once durable. After
+//! the first failure nothing is written any more. Relies on: being the only one that writes here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::format::{self, BATCH_HEADER, BatchHeader, Record, SECTOR, SegmentHeader, VERSION};
+use super::front::Request;
+use super::kept::{Item, Kept};
+use super::recover::{Position, Recovered};
+use super::segment::{Segment, Spares};
+use crate::runtime::Rng;
+use crate::storage::{GroupId, StorageError};
+
+/// The writer's own view of where it is.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    rng: Arc<Rng>,
+    spares: Spares,
+    segment: Arc<Segment>,
+    salt: u64,
+    offset: u64,
+    lsn: u64,
+    buffer: Vec<u8>,
+    starts: Vec<usize>,
+    /// Live items of the oldest segment that are still to be written anew.
+    rewriting: Option<(u64, VecDeque<Item>)>,
+    poisoned: Option<String>,
+    /// Whether a new segment could not be allocated; tried again when the room is needed.
+    out_of_room: bool,
+}
+
+impl Writer {
+    /// Goes on where the recovery ended; creates the first segment of a new log.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        rng: Arc<Rng>,
+        spares: Spares,
+        position: Option<Position>,
+        (seq, lsn): (u64, u64),
+    ) -> Result<Self, StorageError> {
+        let mut spares = spares;
+        let Position { segment, salt, offset } = match position {
+            Some(position) => position,
+            None => roll(&shared, &rng, &mut spares, seq + 1, lsn + 1)?,
+        };
+        let writer = Self {
+            shared,
+            rng,
+            spares,
+            segment,
+            salt,
+            offset,
+            lsn,
+            buffer: Vec::new(),
+            starts: Vec::new(),
+            rewriting: None,
+            poisoned: None,
+            out_of_room: false,
+        };
+        writer.show();
+        Ok(writer)
+    }
+
+    /// Writes one batch, makes it durable, and tells everyone in order.
+    pub(super) fn write_batch(&mut self, requests: Vec<Request>) {
+        let result = match &self.poisoned {
+            Some(reason) => Err(StorageError::Poisoned { reason: reason.clone() }),
+            None => self.commit(&requests),
+        };
+        let result = result.map_err(Arc::new);
+        if let Err(error) = &result {
+            self.poison(error);
+        }
+        {
+            let mut front = self.shared.front.lock();
+            front.flushed(&requests, self.shared.options.cache_bytes);
+            self.shared.metrics.queue_bytes.set(i64::try_from(front.queue_bytes).unwrap_or(0));
+        }
+        for request in requests {
+            if let Some(done) = request.done {
+                done(result.clone());
+            }
+        }
+        if self.poisoned.is_none()
+            && let Err(error) = self.make_room()
+        {
+            self.poison(&Arc::new(error));
+        }
+    }
+
+    /// Whether there is something to write anew although nobody waits.
+    pub(super) fn has_work(&self) -> bool {
+        self.poisoned.is_none() && self.rewriting.is_some()
+    }
+
+    fn commit(&mut self, requests: &[Request]) -> Result<(), StorageError> {
+        // Records written anew come first: a request of this very batch may remove them again.
+        let rewritten = self.rewritten()?;
+        let asked = requests.iter().filter_map(|request| request.record.as_ref());
+        let records: Vec<&Record> = rewritten.iter().chain(asked).collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.buffer.clear();
+        self.buffer.resize(BATCH_HEADER, 0);
+        self.starts.clear();
+        for record in &records {
+            record.encode(&mut self.buffer, &mut self.starts);
+        }
+        let body_len = self.buffer.len() - BATCH_HEADER;
+        self.buffer.resize(self.buffer.len().next_multiple_of(format::SECTOR_LEN), 0);
+        let need = self.buffer.len() as u64;
+        if self.offset + need > self.segment.len {
+            self.roll()?;
+        }
+        assert!(self.offset + need <= self.segment.len, "a batch fits into an empty segment");
+        self.write(body_len)?;
+        self.keep(&records);
+        self.offset += need;
+        self.lsn += 1;
+        self.shared.flushed.store(self.lsn, Ordering::Release);
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+        {
+            self.shared.metrics.batch_records.observe(records.len() as f64);
+            self.shared.metrics.batch_bytes.observe(need as f64);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, body_len: usize) -> Result<(), StorageError> {
+        let body = self.buffer.get(BATCH_HEADER..BATCH_HEADER + body_len).unwrap_or_default();
+        let header = BatchHeader {
+            version: VERSION,
+            seq: self.segment.seq,
+            salt: self.salt,
+            lsn: self.lsn + 1,
+            body_len: format::len32(body_len),
+            body_crc: crc32c::crc32c(body),
+        };
+        if let Some(start) = self.buffer.get_mut(..BATCH_HEADER) {
+            start.copy_from_slice(&header.encode());
+        }
+        let path = &self.segment.path;
+        self.segment
+            .file
+            .write_at(self.offset, &self.buffer)
+            .map_err(|error| StorageError::io("write log segment", path, error))?;
+        let clock = &self.shared.clock;
+        let start = clock.now();
+        self.segment
+            .file
+            .sync()
+            .map_err(|error| StorageError::io("sync log segment", path, error))?;
+        self.shared.metrics.fsync_seconds.observe(clock.now().since(start).as_secs_f64());
+        self.shared.fsyncs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes the durable records into the view of what is on disk.
+    fn keep(&mut self, records: &[&Record]) {
+        let mut kept = self.shared.kept.lock();
+        let mut starts = self.starts.iter();
+        let mut places = Vec::new();
+        for record in records {
+            places.clear();
+            if let Record::Entries { entries, .. } = record {
+                places.extend(entries.iter().zip(&mut starts).map(|(entry, start)| {
+                    let offset = u32::try_from(self.offset + *start as u64);
+                    let offset = offset.expect("a segment is smaller than 4 GiB");
+                    (offset, format::len32(entry.len()))
+                }));
+            }
+            kept.run(record, self.segment.seq, &places)
+                .expect("appends are contiguous, so no entry is far from the others");
+        }
+    }
+
+    fn roll(&mut self) -> Result<(), StorageError> {
+        let (seq, lsn) = (self.segment.seq + 1, self.lsn + 1);
+        let position = roll(&self.shared, &self.rng, &mut self.spares, seq, lsn)?;
+        (self.segment, self.salt, self.offset) = (position.segment, position.salt, position.offset);
+        self.out_of_room = false;
+        self.shared.front.lock().full = false;
+        Ok(())
+    }
+
+    /// Gives empty segments back, starts or goes on writing anew, prepares the next segment.
+    fn make_room(&mut self) -> Result<(), StorageError> {
+        while let Some(segment) = self.take_empty() {
+            let max = self.shared.options.recycle_max;
+            self.spares.give(&segment.path, segment.len, max)?;
+            self.out_of_room = false;
+        }
+        self.plan_rewrite();
+        if !self.out_of_room {
+            // The next segment is whole when half of this one is used: ready in time, and the
+            // zeros are spread over many batches.
+            match self.spares.prepare(self.offset.saturating_mul(2)) {
+                Ok(()) => self.shared.front.lock().full = false,
+                Err(error @ StorageError::Full { .. }) => {
+                    tracing::error!(%error, "no room for the next log segment; refusing new work");
+                    self.out_of_room = true;
+                    self.shared.front.lock().full = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// The oldest segment, if nothing needs it. A reader that still holds it delays its reuse.
+    fn take_empty(&self) -> Option<Arc<Segment>> {
+        let mut kept = self.shared.kept.lock();
+        let (seq, segment) = kept.segments.first_key_value()?;
+        let seq = *seq;
+        let free = seq != self.segment.seq
+            && kept.live_of(seq).items == 0
+            && Arc::strong_count(segment) == 1;
+        if !free {
+            return None;
+        }
+        kept.live.remove(&seq);
+        kept.segments.remove(&seq)
+    }
+
+    /// Decides whether the oldest segment's live records are to be written anew: when there are
+    /// many segments, and most of what they hold is dead, so that it gains room.
+    fn plan_rewrite(&mut self) {
+        let kept = self.shared.kept.lock();
+        let Some((seq, _)) = kept.segments.first_key_value() else { return };
+        if self.rewriting.as_ref().is_some_and(|(at, items)| at == seq && !items.is_empty()) {
+            return;
+        }
+        self.rewriting = None;
+        let live: u64 = kept.live.values().map(|live| live.bytes).sum();
+        let total: u64 = kept.segments.values().map(|segment| segment.len).sum();
+        let many = kept.segments.len() > self.shared.options.segments_soft_max;
+        if many && live < total / 2 && *seq != self.segment.seq && kept.live_of(*seq).items > 0 {
+            self.rewriting = Some((*seq, kept.items_of(*seq).into()));
+        }
+    }
+
+    fn rewritten(&mut self) -> Result<Vec<Record>, StorageError> {
+        let Some((seq, items)) = &mut self.rewriting else { return Ok(Vec::new()) };
+        let max = self.shared.chunk_max().min(self.shared.options.rewrite_bytes_per_batch);
+        let kept = self.shared.kept.lock();
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while bytes < max
+            && let Some(item) = items.pop_front()
+        {
+            if let Some(record) = record_of(&kept, item, *seq)? {
+                bytes += record.encoded_len();
+                records.push(record);
+            }
+        }
+        self.shared.metrics.rewritten_bytes.inc_by(bytes as u64);
+        Ok(records)
+    }
+
+    fn poison(&mut self, error: &Arc<StorageError>) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        let reason = error_chain(error);
+        tracing::error!(reason, "the log is poisoned");
+        self.poisoned = Some(reason.clone());
+        self.shared.metrics.poisoned.set(1);
+        let hooks = {
+            let mut front = self.shared.front.lock();
+            front.poisoned = Some(reason);
+            std::mem::take(&mut front.on_poison)
+        };
+        for hook in hooks {
+            hook(error);
+        }
+    }
+
+    fn show(&self) {
+        let segments = self.shared.kept.lock().segments.len();
+        self.shared.metrics.segments.set(i64::try_from(segments).unwrap_or(i64::MAX));
+        self.shared.metrics.spares.set(i64::try_from(self.spares.len()).unwrap_or(i64::MAX));
+        self.shared.spares.store(self.spares.len(), Ordering::Relaxed);
+    }
+}
+
+/// An error with its causes in one line.
+pub(super) fn error_chain(error: &StorageError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Starts a segment. Its header is durable before its first batch is written, so that a damaged
+/// header in a segment with batches is known to be damage.
+fn roll(
+    shared: &Shared,
+    rng: &Rng,
+    spares: &mut Spares,
+    seq: u64,
+    first_lsn: u64,
+) -> Result<Position, StorageError> {
+    let segment = spares.take(seq)?;
+    let salt = rng.next();
+    let header = SegmentHeader { version: VERSION, seq, salt, first_lsn };
+    segment
+        .file
+        .write_at(0, &header.encode())
+        .and_then(|()| segment.file.sync())
+        .map_err(|error| StorageError::io("start log segment", &segment.path, error))?;
+    let segment = Arc::new(segment);
+    shared.kept.lock().segments.insert(seq, Arc::clone(&segment));
+    Ok(Position { segment, salt, offset: SECTOR })
+}
+
+/// The record that holds an item, if it still lives in that segment.
+fn record_of(kept: &Kept, item: Item, seq: u64) -> Result<Option<Record>, StorageError> {
+    let group = |id: GroupId| kept.groups.get(&id);
+    Ok(match item {
+        Item::Entry(id, index) => {
+            let place = group(id).and_then(|kept| kept.place(index));
+            let segment = kept.segments.get(&seq);
+            match (place, segment) {
+                (Some(place), Some(segment)) if place.seq == seq => {
+                    let mut entries = super::read::read_run(segment, index, &[place])?;
+                    let entries: Vec<Bytes> = entries.drain(..).map(|entry| entry.bytes).collect();
+                    Some(Record::Entries { group: id, first: index, entries })
+                }
+                _ => None,
+            }
+        }
+        Item::Vote(id) => {
+            let held = group(id).and_then(|kept| kept.vote.clone()).filter(|held| held.1 == seq);
+            held.map(|(vote, _)| Record::Vote { group: id, vote })
+        }
+        Item::Committed(id) => {
+            let held = group(id).and_then(|kept| kept.committed.clone());
+            held.filter(|held| held.1 == seq)
+                .map(|(committed, _)| Record::Committed { group: id, committed })
+        }
+        Item::Purged(id) => {
+            let held = group(id).and_then(|kept| kept.purged.clone()).filter(|held| held.1 == seq);
+            held.map(|(mark, _)| Record::Purge { group: id, index: mark.index, mark: mark.bytes })
+        }
+        Item::Note(key) => {
+            let held = kept.notes.get(&key).filter(|held| held.1 == seq);
+            held.map(|(value, _)| Record::Note { key, value: value.clone() })
+        }
+    })
+}
+
+impl Recovered {
+    /// The numbers that go on: the newest segment and the last durable batch.
+    pub(super) fn numbers(&self) -> (u64, u64) {
+        (self.seq, self.lsn)
+    }
+}

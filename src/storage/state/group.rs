@@ -1,0 +1,147 @@
+//! The layers of one group: memtables over the working index over the newest checkpoint.
+//!
+//! Why it exists: an applied effect must be visible at once and cheap, so it goes into an ordered
+//! map; maps are frozen and later written to the working index; what is older than the newest
+//! checkpoint is read from the checkpoint itself.
+//!
+//! Promises: under the group's read lock, a lookup through all layers is the state at `applied`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use super::merge::Source;
+use crate::runtime::limits::MEMTABLE_ROW_OVERHEAD;
+use crate::storage::checkpoint::{Applied, Table, Tally};
+use crate::storage::engine::Engine;
+use crate::storage::{GroupId, StorageError};
+
+/// Changed rows; `None` for a removed one.
+pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
+
+/// A memtable that no longer changes.
+#[derive(Debug, Default)]
+pub(super) struct Frozen {
+    pub(super) rows: Rows,
+    pub(super) bytes: usize,
+}
+
+/// One group's state.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) layers: RwLock<Layers>,
+    /// Held by whoever moves rows between layers: flush, checkpoint, install, drop. Taken before
+    /// `layers`, never while holding it.
+    pub(super) moving: Mutex<()>,
+}
+
+impl Group {
+    pub(super) fn new(id: GroupId, layers: Layers) -> Self {
+        Self { id, layers: RwLock::new(layers), moving: Mutex::new(()) }
+    }
+}
+
+/// What a lookup goes through, newest first.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) applied: Option<Applied>,
+    pub(super) active: Frozen,
+    /// Oldest first.
+    pub(super) frozen: VecDeque<Arc<Frozen>>,
+    /// The group's rows in the working index: all newer than `base`.
+    pub(super) delta: Tally,
+    pub(super) base: Option<Arc<Table>>,
+    /// Bytes of the rows of `base`, and how many.
+    pub(super) base_tally: Tally,
+}
+
+impl Layers {
+    pub(super) fn index(&self) -> u64 {
+        self.applied.as_ref().map_or(0, |applied| applied.index)
+    }
+
+    pub(super) fn memtable_bytes(&self) -> usize {
+        self.active.bytes + self.frozen.iter().map(|table| table.bytes).sum::<usize>()
+    }
+
+    pub(super) fn get(
+        &self,
+        engine: &dyn Engine,
+        group: GroupId,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StorageError> {
+        if let Some(found) = self.active.rows.get(key) {
+            return Ok(found.clone());
+        }
+        for table in self.frozen.iter().rev() {
+            if let Some(found) = table.rows.get(key) {
+                return Ok(found.clone());
+            }
+        }
+        if self.delta.rows > 0
+            && let Some(found) = engine.get(group, key)?
+        {
+            return untag(&found);
+        }
+        self.base.as_ref().map_or(Ok(None), |base| base.get(key))
+    }
+
+    /// Puts a change into the active memtable; returns how many bytes that added and removed.
+    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) -> (usize, usize) {
+        let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        let (key_len, added) = (key.len(), value_len(&value));
+        let (added, removed) = match self.active.rows.insert(key, value) {
+            Some(previous) => (added, value_len(&previous)),
+            None => (added + key_len + MEMTABLE_ROW_OVERHEAD, 0),
+        };
+        self.active.bytes = self.active.bytes + added - removed;
+        (added, removed)
+    }
+
+    /// Moves the active memtable to the frozen ones; cheap, whatever its size.
+    pub(super) fn freeze(&mut self) {
+        if !self.active.rows.is_empty() {
+            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+        }
+    }
+
+    /// All layers from a key on, newest first.
+    pub(super) fn sources<'a>(
+        &'a self,
+        engine: &'a dyn Engine,
+        group: GroupId,
+        from: &Bytes,
+    ) -> Vec<Source<'a>> {
+        let mut sources = vec![Source::map(&self.active.rows, from)];
+        sources.extend(self.frozen.iter().rev().map(|table| Source::map(&table.rows, from)));
+        if self.delta.rows > 0 {
+            sources.push(Source::index(engine, group, from));
+        }
+        sources.extend(self.base.iter().map(|base| Source::table(base, from)));
+        sources
+    }
+}
+
+/// A change as it stands in the working index: a removed row hides that of the checkpoint.
+pub(super) fn tag(value: Option<&Bytes>, out: &mut Vec<u8>) {
+    out.clear();
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            out.push(1);
+            out.extend_from_slice(value);
+        }
+    }
+}
+
+/// The inverse of [`tag`].
+pub(super) fn untag(stored: &Bytes) -> Result<Option<Bytes>, StorageError> {
+    match stored.first() {
+        Some(0) => Ok(None),
+        Some(1) => Ok(Some(stored.slice(1..))),
+        _ => Err(StorageError::Index { reason: "a row without its tag".to_owned() }),
+    }
+}

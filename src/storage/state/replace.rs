@@ -1,0 +1,179 @@
+//! What replaces a group's layers as a whole: checkpoint, install, drop.
+//!
+//! Promises: a checkpoint holds exactly the state at its applied index, although writes go on; no
+//! lock that a read or an apply needs is held while bytes are written. An install is atomic: the
+//! rename of the received file is the moment; a crash before it leaves the old state, after it the
+//! new one, because at open a newer checkpoint makes the working index of its group void.
+//! Relies on: `Group::moving` keeps the flusher and each other away.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::group::{Frozen, Group, Layers};
+use super::merge::{Merge, Source};
+use super::{Inner, State};
+use crate::storage::checkpoint::{Applied, Checkpoint, Table, Tally, Writer};
+use crate::storage::{GroupId, StorageError};
+
+/// The layers of a group at one applied index. Nobody changes them while `moving` is held.
+struct FrozenView {
+    applied: Applied,
+    frozen: Vec<Arc<Frozen>>,
+    delta: Tally,
+    base: Option<Arc<Table>>,
+}
+
+impl State {
+    /// Writes a checkpoint at the applied index of this moment, while writes go on. Durable and
+    /// current when it returns. Blocks for as long as it takes to copy the group's rows once.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was ever applied to the group.
+    pub fn checkpoint(&self, group: GroupId) -> Result<Checkpoint, StorageError> {
+        let inner = &*self.0.inner;
+        inner.check()?;
+        let found = inner.find(group).expect("a checkpoint is asked of a group that has state");
+        let _moving = found.moving.lock();
+        let started = inner.env.clock.now();
+        let view = {
+            let mut layers = found.layers.write();
+            layers.freeze();
+            FrozenView {
+                applied: layers.applied.clone().expect("a checkpoint is asked after an apply"),
+                frozen: layers.frozen.iter().cloned().collect(),
+                delta: layers.delta,
+                base: layers.base.clone(),
+            }
+        };
+        let current = inner.shelf.current(group).filter(|c| *c.applied() == view.applied);
+        if let Some(current) = current {
+            return Ok(current);
+        }
+        let checkpoint = inner.write_checkpoint(group, &view).and_then(|checkpoint| {
+            inner.start_over_from(&found, &checkpoint, view.frozen.len())?;
+            Ok(checkpoint)
+        });
+        match checkpoint {
+            Ok(checkpoint) => {
+                let took = inner.env.clock.now().since(started);
+                inner.metrics.checkpoint_seconds.observe(took.as_secs_f64());
+                Ok(checkpoint)
+            }
+            Err(error) => {
+                inner.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Replaces a group's whole state by a received checkpoint, which becomes its current one.
+    /// Blocks; a checkpoint of the group that is being written finishes first.
+    pub fn install(&self, group: GroupId, received: Checkpoint) -> Result<(), StorageError> {
+        let inner = &*self.0.inner;
+        inner.check()?;
+        assert_eq!(received.group(), group, "a checkpoint is installed into its own group");
+        let found = inner.find_or_create(group);
+        let _moving = found.moving.lock();
+        let installed = inner
+            .shelf
+            .adopt(received)
+            .and_then(|placed| inner.start_over_from(&found, &placed, usize::MAX));
+        if let Err(error) = &installed {
+            inner.fail(error);
+        }
+        installed
+    }
+
+    /// Removes all state of a group. A crash in the middle may leave its checkpoint: the caller
+    /// drops groups again that it no longer knows.
+    pub fn drop_group(&self, group: GroupId) -> Result<(), StorageError> {
+        let inner = &*self.0.inner;
+        inner.check()?;
+        let Some(found) = inner.find(group) else { return Ok(()) };
+        let _moving = found.moving.lock();
+        inner.shelf.forget(group);
+        inner.groups.write().remove(&group);
+        let old = std::mem::take(&mut *found.layers.write());
+        inner.memtable_bytes.fetch_sub(old.memtable_bytes(), Ordering::Relaxed);
+        inner.ring();
+        inner.engine.clear(group)
+    }
+}
+
+impl Inner {
+    fn write_checkpoint(
+        &self,
+        group: GroupId,
+        view: &FrozenView,
+    ) -> Result<Checkpoint, StorageError> {
+        let start = Bytes::new();
+        let mut sources: Vec<_> =
+            view.frozen.iter().rev().map(|table| Source::map(&table.rows, &start)).collect();
+        if view.delta.rows > 0 {
+            sources.push(Source::index(&*self.engine, group, &start));
+        }
+        sources.extend(view.base.iter().map(|base| Source::table(base, &start)));
+        let mut rows = Merge::new(sources)?;
+        let path = self.shelf.temporary(group)?;
+        let mut writer = Writer::create(&*self.disk, path, group, view.applied.clone())?;
+        while let Some((key, value)) = rows.next()? {
+            writer.push(&key, &value)?;
+        }
+        self.shelf.publish(writer.finish()?)
+    }
+
+    /// Makes a checkpoint the bottom layer. `covered` oldest frozen tables are part of it; with
+    /// `usize::MAX` it replaces everything, the applied index included.
+    fn start_over_from(
+        &self,
+        group: &Group,
+        checkpoint: &Checkpoint,
+        covered: usize,
+    ) -> Result<(), StorageError> {
+        let base = Some(Arc::new(Table::open(&*self.disk, &checkpoint.path())?));
+        let replaced = {
+            let mut layers = group.layers.write();
+            let mut old = Layers { base, base_tally: checkpoint.tally(), ..Layers::default() };
+            if covered == usize::MAX {
+                old.applied = Some(checkpoint.applied().clone());
+            } else {
+                // What was written since the view was frozen stays on top.
+                old.applied = layers.applied.clone();
+                old.active = std::mem::take(&mut layers.active);
+                old.frozen = layers.frozen.split_off(covered);
+            }
+            std::mem::swap(&mut *layers, &mut old);
+            old
+        };
+        self.memtable_bytes.fetch_sub(replaced.memtable_bytes(), Ordering::Relaxed);
+        self.ring();
+        // From here on no read asks the index for this group, whose rows are all in the base.
+        if replaced.delta.rows > 0 {
+            self.engine.clear(group.id)?;
+        }
+        Ok(())
+    }
+}
+
+/// The bottom layer of a group at open.
+pub(super) fn from_checkpoint(
+    disk: &dyn crate::storage::Disk,
+    checkpoint: &Checkpoint,
+    verify: bool,
+) -> Result<Layers, StorageError> {
+    let path = checkpoint.path();
+    let table = Table::open(disk, Path::new(&path))?;
+    if verify {
+        table.verify()?;
+    }
+    Ok(Layers {
+        applied: Some(checkpoint.applied().clone()),
+        base: Some(Arc::new(table)),
+        base_tally: checkpoint.tally(),
+        ..Layers::default()
+    })
+}
