@@ -4,6 +4,7 @@
 //! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`peer`], [`placement`], [`model`],
 //! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
+pub mod app;
 pub mod cli;
 pub mod client;
 pub mod config;
