@@ -107,7 +107,7 @@ fn node_line(node: &NodeView) -> String {
     let uptime = node.uptime_ms.map_or_else(String::new, |ms| format!(", up {}", uptime(ms)));
     let version = node.version.as_ref().map_or_else(String::new, |v| format!(", {v}"));
     format!(
-        "node {:<4} http://{:<22} {state}{uptime}{version}, leads {} of {} replicas",
+        "node {:<4} http://{:<21} {state}{uptime}{version}, leads {} of {}",
         node.id, node.address, node.leads, node.replicas
     )
 }

@@ -182,10 +182,7 @@ impl Import {
         let mut tries = 1;
         loop {
             let put = self.client.put(&self.ns, &record.key, record.value.clone()).await;
-            let error = match put {
-                Ok(_) => return self.acknowledged(&record.key, hash),
-                Err(error) => error,
-            };
+            let Err(error) = put else { return self.acknowledged(&record.key, hash) };
             let outcome = error.outcome();
             if outcome == Outcome::Applied {
                 return self.acknowledged(&record.key, hash);
