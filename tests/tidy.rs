@@ -63,7 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The slot of a key, by which a request goes straight to its leader, is placement's.
     ("client", &["wire", "model", "placement", "runtime"]),
     ("cli", &["client", "wire", "config", "runtime", "app"]),
-    ("main", &["cli"]),
+    ("main", &["cli", "app"]),
 ];
 
 /// What `wire` may take from `model`.

@@ -99,7 +99,7 @@ impl Answer {
 
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
         // The body's error adds nothing that its reader could act on.
-        serde_json::from_slice(&self.body).map_err(|_| ClientError::Strange {
+        serde_json::from_slice(&self.body).map_err(|_why| ClientError::Strange {
             endpoint: self.endpoint.clone(),
             status: self.status,
         })

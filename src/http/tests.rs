@@ -1,3 +1,5 @@
+//! Tests of `http`: each name says what it holds.
+
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};

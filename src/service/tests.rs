@@ -1,3 +1,5 @@
+//! Tests of `service`: each name says what it holds.
+
 use std::time::Duration;
 
 use bytes::Bytes;

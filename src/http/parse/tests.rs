@@ -1,3 +1,5 @@
+//! Tests of `http::parse`: each name says what it holds.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tests of `http::serve`: each name says what it holds.
+
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -20,10 +22,11 @@ async fn a_stop_answers_what_is_under_way_and_then_ends() {
     let env = Env::system();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tasks = env.tasks.clone();
+    let closing = CancellationToken::new();
+    let closes = closing.clone();
     let slow = move || async move {
         // The stop comes while this request is being served.
-        tasks.stop();
+        closes.cancel();
         tokio::task::yield_now().await;
         "done"
     };
@@ -36,7 +39,7 @@ async fn a_stop_answers_what_is_under_way_and_then_ends() {
         }
         assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the server closes");
     };
-    let serving = serve(listener, router, &env);
+    let serving = serve(listener, router, &env, closing);
     let both = async { tokio::join!(serving, client) };
     tokio::time::timeout(HTTP_DRAIN_MAX, both).await.expect("the server ends by itself");
 }

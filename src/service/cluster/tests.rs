@@ -1,3 +1,5 @@
+//! Tests of `service::cluster`: each name says what it holds.
+
 use super::*;
 use crate::service::testing::{Way, World, status};
 
