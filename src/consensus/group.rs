@@ -61,7 +61,9 @@ impl Timing {
             // A connected majority may otherwise stay blocked by an old leader's heartbeats.
             quorum_loss_probe_interval: Some(heartbeat * 20),
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: self.keep_entries,
+            // The log is purged by `upkeep` alone: openraft's own purge knows another bound, and two
+            // bounds that take turns would move the purge mark backwards, which openraft forbids.
+            max_in_snapshot_log_to_keep: u64::MAX,
             max_payload_entries: limits::APPEND_ENTRIES_MAX,
             max_append_entries: Some(4096),
             install_snapshot_timeout: 600_000,

@@ -150,7 +150,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult, RpcError>>, RpcError>>
     where
@@ -160,6 +160,10 @@ impl RaftNetworkV2<TypeConfig> for Network {
             return stream_append_sequential(self, input, option);
         }
         Box::pin(async move {
+            // openraft's pause after errors lies in taking a request: one that dialled first would
+            // dial a dead node without end.
+            let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let input = stream::once(std::future::ready(first)).chain(input);
             let header = codec::encode(&self.factory.group);
             let opened =
                 self.factory.transport.open_stream(self.target, RAFT_STREAM, Lane::Data, header);

@@ -1,10 +1,11 @@
 //! Checkpoints, so that the log can be purged.
 //!
 //! The live log of all groups together may grow to a budget; beyond it, the group that holds the
-//! most is checkpointed, and openraft purges what the durable checkpoint covers. A budget for the
-//! node, not for the group, keeps the log small whether few or many groups write. The state asks for
-//! checkpoints too, when the changes since the last one weigh much against it; and each change of
-//! the catalog is checkpointed at once, so that a node knows its peers as soon as it starts.
+//! most is checkpointed, and what the durable checkpoint covers is purged but for a few entries. A
+//! budget for the node, not for the group, keeps the log small whether few or many groups write. The
+//! state asks for checkpoints too, when the changes since the last one weigh much against it; and
+//! each change of the catalog is checkpointed at once, so that a node knows its peers as soon as it
+//! starts.
 
 use std::sync::Arc;
 
@@ -54,7 +55,6 @@ fn live_bytes(groups: &Groups, id: GroupId) -> u64 {
 /// Checkpoints one group and waits for it; returns whether it is done.
 async fn checkpoint(groups: &Groups, id: GroupId) -> bool {
     let Some(group) = groups.group(id) else { return false };
-    let before = live_bytes(groups, id);
     let mut metrics = group.raft().data_metrics();
     let applied = metrics.borrow_watched().last_applied.map(|log_id| log_id.index);
     let Some(applied) = applied else { return false };
@@ -81,13 +81,18 @@ async fn checkpoint(groups: &Groups, id: GroupId) -> bool {
             return false;
         }
     }
-    // A few large entries can weigh more than the many that are kept for lagging followers.
-    if live_bytes(groups, id) > before / 2 {
-        let upto = applied.saturating_sub(groups.timing().keep_entries / 16);
-        if let Err(error) = group.raft().trigger().purge_log(upto).await {
-            tracing::error!(group = %id, %error, "the group has stopped");
-            return false;
-        }
+    let first = groups.log().state(id.0).first_index.unwrap_or(applied);
+    let upto = applied.saturating_sub(kept(applied.saturating_sub(first), groups));
+    if let Err(error) = group.raft().trigger().purge_log(upto).await {
+        tracing::error!(group = %id, %error, "the group has stopped");
+        return false;
     }
     true
+}
+
+/// How many entries stay behind a checkpoint of a log of this many, for followers that are late.
+fn kept(entries: u64, groups: &Groups) -> u64 {
+    let keep = groups.timing().keep_entries;
+    // Few and large entries: to keep the usual number would keep the log's weight.
+    if keep > entries / 2 { keep / 16 } else { keep }
 }

@@ -113,7 +113,8 @@ impl Link {
         }
         self.ensure();
         let mut status = self.watch();
-        let settled = status.wait_for(|s| s.phase != Phase::Connecting);
+        // What `wait_for` returns is a read lock: held on to, it deadlocks with the next writer.
+        let settled = async { drop(status.wait_for(|s| s.phase != Phase::Connecting).await) };
         let patience = timeout.min(PEER_CONNECT_WAIT_MAX);
         let waited = tokio::time::timeout(patience, settled).await;
         if waited.is_err() {
