@@ -37,7 +37,7 @@ fn a_founder_needs_only_four_settings() {
     assert_eq!(config.heartbeat(300), Duration::from_millis(300));
     assert_eq!(config.heartbeat(301), Duration::from_secs(1));
     assert_eq!(config.log.keep_entries, 4096);
-    assert_eq!(config.log.checkpoint_after_bytes, 16 << 20);
+    assert_eq!(config.log.checkpoint_after_bytes, 64 << 20);
 }
 
 #[test]

@@ -349,10 +349,11 @@ const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_mi
 pub const VALUE_BYTES_CEILING: usize = 16 * 1024 * 1024;
 
 /// Size of a log segment by default: large enough that preallocation is rare, small enough to recycle.
-pub const SEGMENT_MIB: u64 = 64;
+pub const SEGMENT_MIB: u64 = 16;
 
-/// Log bytes of a group that trigger a checkpoint: what a restart replays and a disk keeps, per group.
-pub const CHECKPOINT_AFTER_MIB: u64 = 16;
+/// Live log bytes of a node above which the group that holds the most is checkpointed: about what a
+/// restart replays and a disk keeps beside the data.
+pub const CHECKPOINT_AFTER_MIB: u64 = 64;
 
 /// Entries kept behind a checkpoint: a follower that was away for a moment needs no snapshot.
 pub const LOG_KEEP_ENTRIES: u64 = 4096;
