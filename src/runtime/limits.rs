@@ -322,6 +322,10 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Longest JSON body of an administrative request.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of a refused body that are still read, to nowhere: an honest client that is a few times over
+/// the limit can finish sending and then reads why it was refused.
+pub const BODY_DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Requests served at the same time; one more gets 503. At 1 MiB a value this bounds memory.
 pub const HTTP_REQUESTS_MAX: usize = 4 * 1024;
 
