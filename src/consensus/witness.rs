@@ -26,6 +26,11 @@ struct Seen {
     noted: u64,
 }
 
+/// What is kept of a node over this node's own restarts: its directory, the run of it that was seen,
+/// and how far that run's log was flushed. Without the run, a node that has not restarted since
+/// would be asked to have recovered at its start what it wrote only later.
+type Note = (Incarnation, u64, u64);
+
 /// What this node has seen of the others' logs.
 #[derive(Debug)]
 pub struct Witness {
@@ -39,9 +44,10 @@ impl Witness {
     pub fn open(log: Log) -> Self {
         let mut seen = BTreeMap::new();
         for (node, bytes) in log.notes() {
-            match codec::decode::<(Incarnation, u64)>("witness note", &bytes) {
-                Ok((incarnation, lsn)) => {
-                    let entry = Seen { incarnation: Some(incarnation), run: None, lsn, noted: lsn };
+            match codec::decode::<Note>("witness note", &bytes) {
+                Ok((incarnation, run, lsn)) => {
+                    let incarnation = Some(incarnation);
+                    let entry = Seen { incarnation, run: Some(run), lsn, noted: lsn };
                     seen.insert(NodeId(node), entry);
                 }
                 Err(error) => tracing::warn!(node, %error, "a witness note was ignored"),
@@ -55,11 +61,12 @@ impl Witness {
         let mut seen = self.seen.lock();
         let Some(entry) = seen.get_mut(&node) else { return };
         entry.lsn = entry.lsn.max(lsn);
-        let Some(incarnation) = entry.incarnation else { return };
+        let (Some(incarnation), Some(run)) = (entry.incarnation, entry.run) else { return };
         if entry.lsn >= entry.noted + WITNESS_NOTE_EVERY {
             entry.noted = entry.lsn;
             if let Some(log) = &self.log {
-                log.note(node.0, codec::encode(&(incarnation, entry.lsn)));
+                let note: Note = (incarnation, run, entry.lsn);
+                log.note(node.0, codec::encode(&note));
             }
         }
     }
@@ -125,5 +132,13 @@ mod tests {
         // Another directory is another matter.
         let other = Claim { incarnation: Incarnation(8), ..claim(4, 0, 0) };
         witness.greet(node, other).unwrap();
+    }
+
+    #[test]
+    fn a_node_that_ran_on_while_this_one_restarted_is_not_taken_for_a_copy() {
+        let noted = Seen { incarnation: Some(Incarnation(7)), run: Some(1), lsn: 516, noted: 516 };
+        let witness = Witness { log: None, seen: Mutex::new(BTreeMap::from([(NodeId(2), noted)])) };
+        witness.greet(NodeId(2), claim(1, 169, 520)).unwrap();
+        assert_eq!(witness.greet(NodeId(2), claim(2, 400, 401)).unwrap_err(), 520);
     }
 }

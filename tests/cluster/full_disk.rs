@@ -33,7 +33,7 @@ async fn a_full_disk_stops_one_node_with_a_clear_error_and_loses_nothing() {
     let status = node.wait_exit().await;
     assert!(!status.success() && status.code().is_some(), "{status}:\n{}", node.tail());
     let log = node.log();
-    assert!(log.contains("No space left on device"), "the cause is not said:\n{}", node.tail());
+    assert!(log.contains("the disk is full"), "the cause is not said:\n{}", node.tail());
     load.progress(200).await;
 
     disk.resize(MIB_AFTER);
