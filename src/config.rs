@@ -35,7 +35,6 @@ pub const SETTINGS: &[&str] = &[
     "segment-mib",
     "checkpoint-after-mib",
     "log-keep-entries",
-    "value-bytes-max",
     "log-format",
     "log-level",
 ];
@@ -61,8 +60,6 @@ pub struct Config {
     pub heartbeat: Option<Duration>,
     /// The Raft log.
     pub log: LogSettings,
-    /// Longest value, in bytes.
-    pub value_bytes_max: usize,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or directives such as `info,tetrarch::peer=debug`.
@@ -96,7 +93,7 @@ pub struct Founding {
 pub struct LogSettings {
     /// Size of a segment file.
     pub segment_bytes: u64,
-    /// Log bytes of a group after which a checkpoint is taken.
+    /// Live log bytes of the node above which the group that holds the most is checkpointed.
     pub checkpoint_after_bytes: u64,
     /// Entries kept behind a checkpoint for followers that are a little late.
     pub keep_entries: u64,

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::consensus::hosting;
 use crate::consensus::{leadership, marks, moves, upkeep};
 use crate::runtime::Env;
-use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_REQUESTS_MAX};
+use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
 
 pub use error::AppError;
 use node::Node;
@@ -41,6 +41,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         .map_err(|source| AppError::Bind { address: config.listen, source })?;
     let node = Node::build(&config, listen, &env).await?;
     let asked = asked_to_stop()?;
+    watch_for_panics(&env);
+    end_in_time(&env);
     let served = serve_node(&config, &node, listener, asked).await;
     // Whatever happened: what can still be flushed is, and the first failure is what is reported.
     env.tasks.stop();
@@ -93,19 +95,51 @@ async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("upkeep", upkeep::run(Arc::clone(groups), config.log.checkpoint_after_bytes));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
     tasks.spawn("peers", node.follow_peers());
-    node.announce_address().await;
-    node.end_of_part().await
+    // A refusal for good must be heard also while the address cannot be announced.
+    tokio::select! {
+        ended = node.end_of_part() => ended,
+        never = async { node.announce_address().await; std::future::pending().await } => never,
+    }
 }
 
 /// Gives away what this node leads, so that a planned stop costs no election.
 async fn drain(node: &Node) {
     let led = node.groups.all().into_iter().filter(|group| group.is_leader());
+    let transport = node.groups.transport();
     let given = futures_util::future::join_all(led.map(|group| async move {
-        group.hand_over_to_any().await;
+        group.hand_over_to_any(|voter| transport.is_connected(voter)).await;
     }));
     if tokio::time::timeout(STOP_HAND_OVER_MAX, given).await.is_err() {
         tracing::warn!("some groups were still led here when the node stopped");
     }
+}
+
+/// openraft's tasks are not ours to watch: a panic in one would leave a replica dead in a node that
+/// goes on. Working threads only: storage contains the panics of its engine where it opens it.
+fn watch_for_panics(env: &Env) {
+    let tasks = env.tasks.clone();
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        tasks.fail(format!("a task panicked: {panic}"));
+    }));
+}
+
+/// Ends the process when a stop takes too long: a thread that died may have left others waiting for
+/// ever, and a node that neither serves nor ends is the worst of all.
+fn end_in_time(env: &Env) {
+    let (tasks, clock) = (env.tasks.clone(), Arc::clone(&env.clock));
+    let runtime = tokio::runtime::Handle::current();
+    drop(env.tasks.thread("watchdog", move || {
+        runtime.block_on(tasks.stopping());
+        let end = clock.now() + STOP_MAX;
+        // Parking may end early for no reason.
+        while clock.now() < end {
+            std::thread::park_timeout(STOP_MAX);
+        }
+        tracing::error!("the node did not stop in time and is ended");
+        std::process::abort();
+    }));
 }
 
 fn asked_to_stop() -> Result<impl Future<Output = ()>, AppError> {

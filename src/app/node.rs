@@ -1,6 +1,6 @@
 //! One node, put together: disk, log, state, peers, groups, hall, front door.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
-use crate::peer::{PEER_PATH, PeerMetrics, Peers, Transport};
+use crate::peer::{PEER_PATH, PeerMetrics, Peers, Refusal, Transport};
 use crate::placement::Catalog;
 use crate::runtime::Env;
 use crate::runtime::limits::{ANNOUNCE_RETRY, CATALOG_PROPOSE_MAX, JOIN_RETRIES, PEERS_TICK};
@@ -154,12 +154,21 @@ impl Node {
         self.groups.set_heartbeat(config.heartbeat(charter.groups))?;
         // A founder that was cut off while it gave out the charter goes on with that.
         let is_first = charter.members.first().is_some_and(|m| m.node == config.node);
-        let system = self.groups.log().state(GroupId::SYSTEM.0);
-        if is_first && charter.is_founders() && system.last_index.is_none() {
+        let log = self.groups.log().state(GroupId::SYSTEM.0);
+        let is_blank = log.last_index.is_none()
+            && log.purged.is_none()
+            && self.groups.state().applied(GroupId::SYSTEM.0).is_none();
+        if is_first && charter.is_founders() && is_blank {
             self.founding.spread(&charter, &self.peers).await?;
         }
         self.peers.set_peers(&self.door.others());
-        self.founding.accepted(&self.peers).await?;
+        let accepted = self.founding.accepted(&self.peers).await;
+        if let Err(FoundingError::Rejected { refusal, .. }) = &accepted
+            && matches!(refusal, Refusal::Restored { .. })
+        {
+            self.founding.bar(&refusal.to_string())?;
+        }
+        accepted?;
         Ok(charter)
     }
 
@@ -212,8 +221,15 @@ impl Node {
     pub(super) fn follow_peers(&self) -> impl Future<Output = ()> + Send + 'static {
         let (door, peers) = (Arc::clone(&self.door), self.peers.clone());
         async move {
+            let mut removed = BTreeSet::new();
             loop {
                 peers.set_peers(&door.others());
+                // Judged again when it comes back, it hears that it was removed, and stops.
+                for node in door.removed() {
+                    if removed.insert(node) {
+                        peers.disconnect(node);
+                    }
+                }
                 tokio::time::sleep(PEERS_TICK).await;
             }
         }
@@ -257,6 +273,9 @@ impl Node {
         match rejected.wait_for(Option::is_some).await {
             Ok(rejection) => match &*rejection {
                 Some((by, refusal)) => {
+                    if matches!(refusal, Refusal::Restored { .. }) {
+                        self.founding.bar(&refusal.to_string())?;
+                    }
                     Err(FoundingError::Rejected { by: *by, refusal: refusal.clone() }.into())
                 }
                 None => Ok(()),
@@ -268,6 +287,8 @@ impl Node {
     /// Stops the groups and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
         self.groups.stop().await;
+        // The log first: state that a clean stop vouches for must not be ahead of it.
+        self.groups.flush_log().await;
         let (state, log) = (self.groups.state().clone(), self.groups.log().clone());
         let closed = self.env.tasks.blocking(move || state.close()).await;
         log.close().await;

@@ -58,9 +58,6 @@ pub(super) struct ServeArgs {
     /// Entries kept behind a checkpoint [default: 4096].
     #[arg(long, env = "TETRARCH_LOG_KEEP_ENTRIES", value_name = "N", id = "log-keep-entries")]
     log_keep_entries: Option<String>,
-    /// Longest value in bytes [default: 1048576].
-    #[arg(long, env = "TETRARCH_VALUE_BYTES_MAX", value_name = "N", id = "value-bytes-max")]
-    value_bytes_max: Option<String>,
     /// How log lines look: text or json [default: text].
     #[arg(long, env = "TETRARCH_LOG_FORMAT", value_name = "FORMAT", id = "log-format")]
     log_format: Option<String>,

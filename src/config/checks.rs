@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::{NodeId, Slot};
 use crate::runtime::limits::{
-    CHECKPOINT_AFTER_MIB, LOG_KEEP_ENTRIES, SEGMENT_MIB, VALUE_BYTES_CEILING, VALUE_BYTES_MAX,
+    CHECKPOINT_AFTER_MIB, LOG_KEEP_ENTRIES, SEGMENT_MIB, SEGMENT_MIB_MIN,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -127,7 +127,10 @@ impl Checks {
         let advertise = self.advertise(listen, node, &start);
         let heartbeat = self.number("heartbeat-ms", 50..=60_000).map(Duration::from_millis);
         let log = LogSettings {
-            segment_bytes: self.number("segment-mib", 1..=1024).unwrap_or(SEGMENT_MIB) * MIB,
+            segment_bytes: self
+                .number("segment-mib", SEGMENT_MIB_MIN..=1024)
+                .unwrap_or(SEGMENT_MIB)
+                * MIB,
             checkpoint_after_bytes: self
                 .number("checkpoint-after-mib", 1..=65_536)
                 .unwrap_or(CHECKPOINT_AFTER_MIB)
@@ -136,7 +139,6 @@ impl Checks {
                 .number("log-keep-entries", 16..=10_000_000)
                 .unwrap_or(LOG_KEEP_ENTRIES),
         };
-        let value_bytes_max = self.value_bytes_max(&log);
         let log_format = self.log_format();
         let log_level = self.log_level();
         if matches!(start, Start::Recover) && self.problems.is_empty() && is_empty(&data_dir) {
@@ -146,18 +148,7 @@ impl Checks {
                 "give --founders 1=HOST:PORT,2=... to found one or --join URL to enter one",
             );
         }
-        Config {
-            data_dir,
-            listen,
-            advertise,
-            node,
-            start,
-            heartbeat,
-            log,
-            value_bytes_max,
-            log_format,
-            log_level,
-        }
+        Config { data_dir, listen, advertise, node, start, heartbeat, log, log_format, log_level }
     }
 
     fn data_dir(&mut self) -> PathBuf {
@@ -307,21 +298,6 @@ impl Checks {
         Some(text)
     }
 
-    fn value_bytes_max(&mut self, log: &LogSettings) -> usize {
-        let standard = u64::try_from(VALUE_BYTES_MAX).unwrap_or(u64::MAX);
-        let ceiling = u64::try_from(VALUE_BYTES_CEILING).unwrap_or(u64::MAX);
-        let bytes = self.number("value-bytes-max", 1..=ceiling).unwrap_or(standard);
-        // One entry holds a value and must leave room for others in a segment.
-        if bytes > log.segment_bytes / 2 {
-            self.problem(
-                "segment-mib",
-                format!("a segment must hold two values of value-bytes-max = {bytes}"),
-                "give a larger segment-mib or a smaller value-bytes-max",
-            );
-        }
-        usize::try_from(bytes).unwrap_or(VALUE_BYTES_MAX)
-    }
-
     fn log_format(&mut self) -> LogFormat {
         match self.text("log-format").as_deref() {
             None | Some("text") => LogFormat::Text,
@@ -334,7 +310,10 @@ impl Checks {
     }
 
     fn log_level(&mut self) -> String {
-        let Some(text) = self.text("log-level") else { return "info".to_owned() };
+        let Some(text) = self.text("log-level") else {
+            // openraft tells of every failed call to a node that is down.
+            return "info,openraft=error".to_owned();
+        };
         let levels = ["off", "error", "warn", "info", "debug", "trace"];
         let plain_word = !text.contains(['=', ',', ':']);
         if (plain_word && !levels.contains(&text.as_str()))

@@ -9,13 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::identity::{Charter, Identity};
 use super::witness::{Claim, Witness};
-use crate::model::{Incarnation, NodeId};
+use crate::model::{GroupId, Incarnation, NodeId};
 use crate::peer::hello::PROTOCOL;
 use crate::peer::{Doorkeeper, Hello, Refusal};
 use crate::placement::{Catalog, NodeState};
@@ -64,6 +65,7 @@ pub struct Door {
     rejected: watch::Sender<Rejection>,
     met: RwLock<BTreeMap<NodeId, Incarnation>>,
     run: u64,
+    attempts: AtomicU64,
 }
 
 impl Door {
@@ -80,6 +82,7 @@ impl Door {
             rejected: watch::Sender::new(None),
             met: RwLock::default(),
             run: seen.run,
+            attempts: AtomicU64::new(0),
         }
     }
 
@@ -121,6 +124,29 @@ impl Door {
         nodes.into_iter().filter(|node| *node != own).collect()
     }
 
+    /// The nodes that the catalog has removed.
+    pub fn removed(&self) -> Vec<NodeId> {
+        let catalog = self.catalog.borrow().clone();
+        let nodes = catalog.iter().flat_map(|c| &c.nodes);
+        nodes
+            .filter(|(_, entry)| entry.state == NodeState::Removed)
+            .map(|(node, _)| *node)
+            .collect()
+    }
+
+    /// The nodes that vote on the catalog: the system group's replicas, else the charter's members.
+    pub fn members(&self) -> Vec<NodeId> {
+        let catalog = self.catalog.borrow().clone();
+        let system = catalog.as_ref().and_then(|c| c.groups.get(&GroupId::SYSTEM));
+        match system {
+            Some(system) => system.replicas.clone(),
+            None => {
+                let identity = self.identity.read();
+                identity.charter.iter().flat_map(|c| &c.members).map(|m| m.node).collect()
+            }
+        }
+    }
+
     fn known(&self, node: NodeId) -> Option<Known> {
         if let Some(catalog) = &*self.catalog.borrow()
             && let Some(entry) = catalog.nodes.get(&node)
@@ -138,11 +164,20 @@ impl Door {
             return Err(Refusal::Version { ours: PROTOCOL, theirs: theirs.protocol });
         }
         let ours = self.identity.read().charter.as_ref().map(|c: &Charter| c.cluster);
+        let claim = Claim {
+            incarnation: theirs.incarnation,
+            run: theirs.run,
+            recovered_lsn: theirs.recovered_lsn,
+            flushed_lsn: theirs.flushed_lsn,
+        };
         match (ours, theirs.cluster) {
-            // Before the founding: the settings say who belongs.
-            (None, None) if self.configured.contains_key(&theirs.node) => return Ok(()),
+            // Before the founding: the settings say who belongs. What they say of their log is
+            // remembered all the same: this connection may carry their acknowledgements later.
+            (None, None) if self.configured.contains_key(&theirs.node) => {
+                return self.greet(theirs.node, claim);
+            }
             // They are founded and we are not: they know whether we belong, and will tell.
-            (None, Some(_)) => return Ok(()),
+            (None, Some(_)) => return self.greet(theirs.node, claim),
             (None, None) => return Err(Refusal::Unknown),
             (Some(ours), Some(theirs)) if ours != theirs => {
                 return Err(Refusal::WrongCluster { ours, theirs });
@@ -158,15 +193,14 @@ impl Door {
         if known.is_removed {
             return Err(Refusal::Removed);
         }
-        let claim = Claim {
-            incarnation: theirs.incarnation,
-            run: theirs.run,
-            recovered_lsn: theirs.recovered_lsn,
-            flushed_lsn: theirs.flushed_lsn,
-        };
+        self.greet(theirs.node, claim)
+    }
+
+    fn greet(&self, node: NodeId, claim: Claim) -> Result<(), Refusal> {
+        let found_lsn = claim.recovered_lsn;
         self.witness
-            .greet(theirs.node, claim)
-            .map_err(|seen_lsn| Refusal::Restored { seen_lsn, found_lsn: theirs.recovered_lsn })
+            .greet(node, claim)
+            .map_err(|seen_lsn| Refusal::Restored { seen_lsn, found_lsn })
     }
 }
 
@@ -212,6 +246,13 @@ impl Doorkeeper for Door {
     }
 
     fn address(&self, node: NodeId) -> Option<String> {
+        let configured = self.configured.get(&node).cloned();
+        // Asked once per attempt to connect. When more than half of the nodes came back elsewhere, the
+        // catalog cannot learn it before they have met, so the settings get every other attempt.
+        let turn = self.attempts.fetch_add(1, Ordering::Relaxed);
+        if turn % 2 == 1 && configured.is_some() {
+            return configured;
+        }
         if let Some(catalog) = &*self.catalog.borrow()
             && let Some(entry) = catalog.nodes.get(&node)
         {
@@ -219,6 +260,6 @@ impl Doorkeeper for Door {
         }
         let identity = self.identity.read();
         let member = identity.charter.iter().flat_map(|c| &c.members).find(|m| m.node == node);
-        member.map(|m| m.address.clone()).or_else(|| self.configured.get(&node).cloned())
+        member.map(|m| m.address.clone()).or(configured)
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::channel::FOUND;
@@ -63,13 +64,20 @@ pub struct Founding {
     door: Arc<Door>,
     env: Env,
     chartered: watch::Sender<Option<Charter>>,
+    receiving: Mutex<()>,
 }
 
 impl Founding {
     /// Starts from what the data directory holds.
     pub fn new(disk: Arc<dyn Disk>, door: Arc<Door>, env: Env) -> Self {
         let charter = door.identity().charter;
-        Self { disk, door, env, chartered: watch::Sender::new(charter) }
+        Self {
+            disk,
+            door,
+            env,
+            chartered: watch::Sender::new(charter),
+            receiving: Mutex::default(),
+        }
     }
 
     /// A peer's charter. Accepted once; the same again is fine; another is refused.
@@ -78,6 +86,8 @@ impl Founding {
     ///
     /// When it does not name this node and this data directory, or is another than ours.
     pub fn receive(&self, body: &Bytes) -> Result<Bytes, Refused> {
+        // Two charters at once must not both find that there is none.
+        let _one_at_a_time = self.receiving.lock();
         let charter: Charter =
             codec::decode("charter", body).map_err(|error| Refused::new(error.to_string()))?;
         let identity = self.door.identity();
@@ -108,6 +118,19 @@ impl Founding {
         self.door.set_identity(identity);
         tracing::info!(cluster = %charter.cluster, members = charter.members.len(), "chartered");
         self.chartered.send_replace(Some(charter));
+        Ok(())
+    }
+
+    /// Notes durably that this directory may take part no more, so that no later start, before peers
+    /// with a shorter memory, tries again.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub fn bar(&self, reason: &str) -> Result<(), StorageError> {
+        let identity = Identity { barred: Some(reason.to_owned()), ..self.door.identity() };
+        identity.save(&*self.disk)?;
+        self.door.set_identity(identity);
         Ok(())
     }
 
@@ -205,6 +228,7 @@ impl Founding {
     ///
     /// See [`FoundingError`].
     pub async fn accepted(&self, transport: &dyn Transport) -> Result<(), FoundingError> {
+        let node = self.door.identity().node;
         let started = self.env.clock.now();
         let mut rejected = self.door.rejected();
         let mut told = false;
@@ -217,12 +241,18 @@ impl Founding {
             }
             let waited = self.env.clock.now().since(started);
             if waited >= PEER_ABSENT_AFTER {
-                // This node counts for itself.
-                if (connected + 1) * 2 > others.len() + 1 {
+                // Of those that vote on the catalog: a node that joined and never came, or one that
+                // is being replaced, must not keep the others from starting.
+                let members = self.door.members();
+                let present = members
+                    .iter()
+                    .filter(|member| **member == node || transport.is_connected(**member))
+                    .count();
+                if present * 2 > members.len() {
                     return Ok(());
                 }
                 if !told {
-                    tracing::warn!(connected, members = others.len() + 1, "waiting for a majority");
+                    tracing::warn!(present, members = members.len(), "waiting for a majority");
                     told = true;
                 }
             }

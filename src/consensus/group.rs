@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -105,6 +106,10 @@ pub struct Group {
     freshness: Freshness,
     leader: watch::Receiver<Option<NodeId>>,
     env: Env,
+    /// Set before the group's task is stopped: its end is then no surprise.
+    closing: Arc<AtomicBool>,
+    /// Held while leadership is handed over: a second hand-over would let proposals go too early.
+    moving: tokio::sync::Mutex<()>,
 }
 
 impl Group {
@@ -118,6 +123,8 @@ impl Group {
         let raft = Raft::new(node.0, config, network, log, machine).await?;
         let (leader_tx, leader) = watch::channel(None);
         let changes = figures.leader_changes.clone();
+        let closing = Arc::new(AtomicBool::new(false));
+        let (closed, tasks) = (Arc::clone(&closing), env.tasks.clone());
         let mut metrics = raft.server_metrics();
         env.tasks.spawn("leader watch", async move {
             loop {
@@ -131,8 +138,12 @@ impl Group {
                     changes.inc();
                 }
                 if metrics.changed().await.is_err() {
-                    // The group's task is gone: whoever waits for a leader should look elsewhere.
+                    // The group's task is gone: whoever waits for a leader should look elsewhere,
+                    // and unless we stopped it, a promise was broken and the node must not go on.
                     leader_tx.send_replace(None);
+                    if !closed.load(Ordering::Acquire) && !tasks.is_stopping() {
+                        tasks.fail(format!("group {id} stopped by itself"));
+                    }
                     return;
                 }
             }
@@ -146,6 +157,8 @@ impl Group {
             raft,
             leader,
             env: env.clone(),
+            closing,
+            moving: tokio::sync::Mutex::default(),
         })
     }
 
@@ -224,16 +237,17 @@ impl Group {
     /// Proposals wait meanwhile, at most [`HAND_OVER_CATCH_UP_MAX`] plus [`HAND_OVER_MAX`]; a
     /// transfer to a target that lags would block writes for a whole election.
     pub async fn hand_over(&self, target: NodeId) -> bool {
+        let Ok(_one_at_a_time) = self.moving.try_lock() else { return false };
         self.ingress.pause(true);
         let result = self.hand_over_paused(target).await;
         self.ingress.pause(false);
         result
     }
 
-    /// Hands leadership to whichever voter is closest, for a planned stop.
-    pub async fn hand_over_to_any(&self) -> bool {
+    /// Hands leadership to whichever fit voter is closest, for a planned stop.
+    pub async fn hand_over_to_any(&self, is_fit: impl Fn(NodeId) -> bool) -> bool {
         let voters = self.status().voters;
-        let others = voters.into_iter().filter(|voter| *voter != self.node);
+        let others = voters.into_iter().filter(|voter| *voter != self.node && is_fit(*voter));
         let Some(next) = others.max_by_key(|voter| self.matched(*voter)) else { return false };
         self.is_close(next) && self.hand_over(next).await
     }
@@ -292,6 +306,7 @@ impl Group {
 
     /// Stops the replica; nothing is acknowledged afterwards.
     pub async fn stop(&self) {
+        self.closing.store(true, Ordering::Release);
         self.ingress.close();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.id, %error, "the group's task had already ended");

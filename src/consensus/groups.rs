@@ -279,6 +279,17 @@ impl Groups {
         self.base.catalog.subscribe()
     }
 
+    /// Waits until all that the log has been given is durable, or can never be.
+    pub async fn flush_log(&self) {
+        let (done, flushed) = tokio::sync::oneshot::channel();
+        self.base.log.flush(Box::new(move |result| {
+            // Whoever waited may have given up.
+            drop(done.send(result));
+        }));
+        // A poisoned log ends the node by itself.
+        drop(flushed.await);
+    }
+
     /// The status of every group here.
     pub fn statuses(&self) -> Vec<GroupStatus> {
         self.all().iter().map(|group| group.status()).collect()

@@ -58,6 +58,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// `None` until the cluster was founded or joined.
     pub charter: Option<Charter>,
+    /// Why this directory may take part no more, once a peer has recognised an old copy.
+    pub barred: Option<String>,
 }
 
 /// Why a data directory cannot be used.
@@ -73,6 +75,12 @@ pub enum IdentityError {
         found: NodeId,
         /// In the settings.
         asked: NodeId,
+    },
+    /// A peer has recognised the directory as an old copy.
+    #[error("this data directory was refused before and stays refused: {reason}")]
+    Barred {
+        /// The peer's words.
+        reason: String,
     },
     /// The file cannot be read.
     #[error(
@@ -103,9 +111,13 @@ impl Identity {
             if found.node != node {
                 return Err(IdentityError::OtherNode { found: found.node, asked: node });
             }
+            if let Some(reason) = found.barred {
+                return Err(IdentityError::Barred { reason });
+            }
             return Ok(found);
         }
-        let identity = Self { node, incarnation: Incarnation(rng.next()), charter: None };
+        let incarnation = Incarnation(rng.next());
+        let identity = Self { node, incarnation, charter: None, barred: None };
         identity.save(disk)?;
         Ok(identity)
     }

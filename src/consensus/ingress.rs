@@ -42,7 +42,14 @@ const WITHDRAWN: u8 = 2;
 struct Waiting {
     command: Bytes,
     stage: Arc<AtomicU8>,
-    answer: oneshot::Sender<Result<Proposed, ProposeError>>,
+    answer: Answer,
+}
+
+/// Where an answer goes. The room that the command takes is given back only with it: a proposer that
+/// gave up does not make its command's bytes go away.
+struct Answer {
+    send: oneshot::Sender<Result<Proposed, ProposeError>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// The way into one group.
@@ -101,11 +108,12 @@ impl Ingress {
             return Err(ProposeError::NotHere);
         }
         let size = u32::try_from(command.len()).unwrap_or(u32::MAX).max(1);
-        let Ok(_permit) = self.bytes.clone().try_acquire_many_owned(size) else {
+        let Ok(permit) = self.bytes.clone().try_acquire_many_owned(size) else {
             return Err(ProposeError::Overloaded);
         };
         let (answer, answered) = oneshot::channel();
         let stage = Arc::new(AtomicU8::new(WAITING));
+        let answer = Answer { send: answer, _permit: permit };
         let waiting = Waiting { command, stage: Arc::clone(&stage), answer };
         match self.queue.try_send(waiting) {
             Ok(()) => {}
@@ -196,7 +204,7 @@ impl Batcher {
                 tracing::error!(group = %self.group, error = %fatal, "the group has stopped");
                 for answer in answers {
                     let reason = fatal.to_string();
-                    drop(answer.send(Err(ProposeError::Unknown { reason })));
+                    drop(answer.send.send(Err(ProposeError::Unknown { reason })));
                 }
                 return;
             }
@@ -213,10 +221,7 @@ type WriteResults = futures_util::stream::BoxStream<
     Result<openraft::raft::WriteResult<super::types::TypeConfig>, super::types::Fatal>,
 >;
 
-async fn deliver(
-    mut results: WriteResults,
-    answers: Vec<oneshot::Sender<Result<Proposed, ProposeError>>>,
-) {
+async fn deliver(mut results: WriteResults, answers: Vec<Answer>) {
     for answer in answers {
         let result = match results.next().await {
             Some(Ok(Ok(written))) => Ok(Proposed {
@@ -233,6 +238,6 @@ async fn deliver(
             None => Err(ProposeError::Unknown { reason: "the group stopped".to_owned() }),
         };
         // The proposer may have given up at its deadline.
-        drop(answer.send(result));
+        drop(answer.send.send(result));
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::groups::Groups;
 use crate::model::GroupId;
-use crate::placement::{Led, TransferLimits, transfers};
+use crate::placement::{Led, NodeState, TransferLimits, transfers};
 use crate::runtime::Moment;
 use crate::runtime::limits::{TRANSFER_STABLE_MIN, TRANSFER_TICK, TRANSFERS_IN_FLIGHT_MAX};
 
@@ -20,6 +20,8 @@ use crate::runtime::limits::{TRANSFER_STABLE_MIN, TRANSFER_TICK, TRANSFERS_IN_FL
 pub async fn run(groups: Arc<Groups>) {
     let in_flight = Arc::new(AtomicUsize::new(0));
     let failed = Arc::new(Mutex::new(BTreeMap::new()));
+    // A node that stops hands its groups over and is still connected then: they stay for a while.
+    let mut led_since = BTreeMap::new();
     let limits = TransferLimits {
         stable_ms: u64::try_from(TRANSFER_STABLE_MIN.as_millis()).unwrap_or(u64::MAX),
         in_flight_max: TRANSFERS_IN_FLIGHT_MAX,
@@ -28,7 +30,14 @@ pub async fn run(groups: Arc<Groups>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let led = led(&groups, &failed.lock());
+        let now = groups.env().clock.now();
+        let leading: Vec<GroupId> =
+            groups.all().iter().filter(|group| group.is_leader()).map(|group| group.id()).collect();
+        led_since.retain(|id, _| leading.contains(id));
+        for id in leading {
+            led_since.entry(id).or_insert(now);
+        }
+        let led = led(&groups, &failed.lock(), &led_since);
         for (id, target) in transfers(&led, in_flight.load(Ordering::Acquire), &limits) {
             let Some(group) = groups.group(id) else { continue };
             in_flight.fetch_add(1, Ordering::AcqRel);
@@ -51,17 +60,23 @@ pub async fn run(groups: Arc<Groups>) {
     }
 }
 
-fn led(groups: &Groups, failed: &BTreeMap<GroupId, Moment>) -> Vec<Led> {
+type Since = BTreeMap<GroupId, Moment>;
+
+fn led(groups: &Groups, failed: &Since, led_since: &Since) -> Vec<Led> {
     let Some(catalog) = groups.catalog().borrow().clone() else { return Vec::new() };
     let (node, now) = (groups.node(), groups.env().clock.now());
     let away = groups.all().into_iter().filter(|group| group.is_leader());
     away.filter_map(|group| {
         let preferred = catalog.groups.get(&group.id())?.preferred;
-        if preferred == node {
+        let state = catalog.nodes.get(&preferred)?.state;
+        // A node that is being emptied, or is gone, leads nothing more.
+        let leaves = matches!(state, NodeState::Replaced { .. } | NodeState::Removed);
+        if preferred == node || leaves {
             return None;
         }
         let since = groups.transport().connected_since(preferred);
-        let fit_since = since.max(failed.get(&group.id()).copied());
+        let fit_since =
+            since.max(failed.get(&group.id()).copied()).max(led_since.get(&group.id()).copied());
         let stable = fit_since.map_or(0, |since| now.since(since).as_millis());
         Some(Led {
             group: group.id(),

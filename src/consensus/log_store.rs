@@ -21,7 +21,7 @@ use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::model::GroupId;
 use crate::runtime::limits;
 use crate::storage::StorageError;
-use crate::storage::log::{Entry as Record, Log, Mark};
+use crate::storage::log::{Entry as Record, Flushed, Log, Mark};
 
 /// The log of one group.
 #[derive(Clone, Debug)]
@@ -34,6 +34,12 @@ impl LogStore {
     /// The log of `group` inside the node's log.
     pub fn new(log: Log, group: GroupId) -> Self {
         Self { log, group }
+    }
+
+    async fn flush(&self) -> Result<(), io::Error> {
+        let (done, flushed) = completion();
+        self.log.flush(done);
+        durable(flushed).await
     }
 
     fn last_log_id(&self) -> Result<Option<LogId>, io::Error> {
@@ -63,6 +69,22 @@ impl LogStore {
             Bound::Unbounded => self.log.state(self.group.0).last_index.map_or(0, |last| last + 1),
         };
         (from, to)
+    }
+}
+
+type Durable = Result<(), Arc<StorageError>>;
+
+fn completion() -> (Flushed, oneshot::Receiver<Durable>) {
+    let (done, flushed) = oneshot::channel();
+    // The receiver is gone only when the group stops; nobody then waits for the flush.
+    (Box::new(move |result| drop(done.send(result))), flushed)
+}
+
+async fn durable(flushed: oneshot::Receiver<Durable>) -> Result<(), io::Error> {
+    match flushed.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(from_shared(&error)),
+        Err(_closed) => Err(io::Error::other("the log writer has stopped")),
     }
 }
 
@@ -136,7 +158,10 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.read(start, end, limits::APPEND_BYTES_MAX)
+        let entries = self.read(start, end, limits::APPEND_BYTES_MAX)?;
+        // A purge may have come in between: a later start must not be taken for the one asked for.
+        let starts_there = entries.first().is_some_and(|entry| entry.log_id.index == start);
+        Ok(if starts_there { entries } else { Vec::new() })
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -151,6 +176,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
         let purged = self.log.state(self.group.0).purged;
         let last_purged_log_id = purged.map(|mark| decode_log_id(&mark.bytes)).transpose()?;
+        let start = last_purged_log_id.map_or(0, |id| id.index + 1);
+        if let Some(first) = self.log.state(self.group.0).first_index
+            && first != start
+        {
+            return Err(missing(self.group, start));
+        }
         Ok(LogState { last_purged_log_id, last_log_id: self.last_log_id()? })
     }
 
@@ -159,17 +190,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let (done, flushed) = oneshot::channel();
-        let done = Box::new(move |result| {
-            // The receiver is gone only when the group stops; nobody then waits for the vote.
-            drop(done.send(result));
-        });
+        let (done, flushed) = completion();
         self.log.save_vote(self.group.0, codec::encode(vote), done);
-        match flushed.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(from_shared(&error)),
-            Err(_closed) => Err(io::Error::other("the log writer has stopped")),
-        }
+        durable(flushed).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -204,7 +227,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         self.log.truncate_after(self.group.0, last_log_id.map(|id| id.index));
-        Ok(())
+        // Awaited: an installed checkpoint, or applied entries, may become durable before the log's
+        // next batch does, and a log that still ends in the old term then contradicts them.
+        self.flush().await
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {

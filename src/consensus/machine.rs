@@ -214,6 +214,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 batch.push(entry);
                 responders.push(responder);
             }
+            if self.state.is_overloaded() {
+                // Applying would wait in place, and with it everything else on this thread.
+                let state = self.state.clone();
+                self.tasks.blocking(move || state.wait_for_room()).await?;
+            }
             let replies = self.apply_batch(&batch)?;
             for (responder, reply) in responders.into_iter().zip(replies) {
                 if let Some(responder) = responder {

@@ -41,6 +41,11 @@ pub fn own_marks(groups: &Groups) -> Vec<CommitMark> {
         };
         let data = group.raft().data_metrics();
         let Some(committed) = data.borrow_watched().cluster_committed else { continue };
+        // Until its first entry is committed, a new leader does not know how far the one before it
+        // had committed: a quorum's word that it leads says nothing about that.
+        if committed.leader_id != leader.to_committed_leader_id() {
+            continue;
+        }
         marks.push(CommitMark { group: group.id(), committed: committed.index, age_us });
     }
     marks

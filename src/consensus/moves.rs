@@ -20,10 +20,11 @@ use super::codec;
 use super::group::Group;
 use super::groups::Groups;
 use super::identity::Charter;
-use crate::model::{Command, GroupId, NodeId};
+use crate::model::{Command, GroupId, NodeId, Reply};
 use crate::peer::Lane;
 use crate::placement::{
-    Catalog, CatalogCommand, Move, MoveFacts, MoveStep, NodeState, move_step, next_move,
+    Catalog, CatalogCommand, CatalogReply, Move, MoveFacts, MoveStep, NodeState, move_step,
+    next_move,
 };
 use crate::runtime::limits::{CATALOG_PROPOSE_MAX, MOVE_LAG_MAX, MOVE_STEP_MAX, MOVE_TICK};
 
@@ -62,8 +63,14 @@ async fn step(groups: &Groups, asked: &Move) -> Step {
         return pending("no catalog yet".to_owned());
     };
     let facts = facts(&group, asked.to);
+    if !is_settled(&group) {
+        return pending("the last change of members is not committed yet".to_owned());
+    }
     if asked.from == groups.node() {
-        let next = facts.voters.iter().find(|v| **v != asked.from && group.is_close(**v));
+        let fit = |v: &&NodeId| {
+            **v != asked.from && group.is_close(**v) && groups.transport().is_connected(**v)
+        };
+        let next = facts.voters.iter().find(fit);
         let Some(next) = next else { return pending("no voter is caught up".to_owned()) };
         group.hand_over(*next).await;
         return Step::NotLeader { leader: Some(*next) };
@@ -91,6 +98,13 @@ async fn step(groups: &Groups, asked: &Move) -> Step {
     }
 }
 
+/// Whether the members in force are committed: one that is not may yet be undone by another leader.
+fn is_settled(group: &Group) -> bool {
+    let metrics = group.raft().metrics();
+    let metrics = metrics.borrow_watched();
+    metrics.membership_config.log_id() == metrics.committed_membership_config.log_id()
+}
+
 fn facts(group: &Group, to: NodeId) -> MoveFacts {
     let metrics = group.raft().metrics();
     let metrics = metrics.borrow_watched();
@@ -107,14 +121,18 @@ fn facts(group: &Group, to: NodeId) -> MoveFacts {
 
 async fn ask_leader(groups: &Arc<Groups>, next: &Move, leader: NodeId) -> Step {
     if leader == groups.node() {
-        return step(groups, next).await;
+        let stuck = |_elapsed| Step::Pending { what: "the group does not answer".to_owned() };
+        return tokio::time::timeout(MOVE_STEP_MAX, step(groups, next)).await.unwrap_or_else(stuck);
     }
     let body = codec::encode(&(next.group, next.from, next.to));
     let answer = groups.transport().call(leader, MOVE, Lane::Data, body, MOVE_STEP_MAX).await;
     match answer {
         Ok(bytes) => codec::decode("move step", &bytes)
             .unwrap_or_else(|error| Step::Pending { what: error.to_string() }),
-        Err(error) => Step::Pending { what: error.to_string() },
+        Err(error) => {
+            tracing::info!(group = %next.group, node = %leader, %error, "asking another replica");
+            Step::NotLeader { leader: None }
+        }
     }
 }
 
@@ -154,9 +172,22 @@ async fn found(groups: &Groups, charter: &Charter) {
 async fn propose(groups: &Groups, command: &CatalogCommand) {
     let deadline = groups.env().clock.now() + CATALOG_PROPOSE_MAX;
     let bytes = Command::Catalog(command.encode()).encode();
-    if let Err(error) = groups.propose(GroupId::SYSTEM, bytes, deadline).await {
+    match groups.propose(GroupId::SYSTEM, bytes, deadline).await {
         // Every catalog command can be repeated, and the next tick will.
-        tracing::info!(?command, %error, "a catalog command is tried again");
+        Err(error) => tracing::info!(?command, %error, "a catalog command is tried again"),
+        Ok(proposed) => {
+            if let Some(reason) = refusal(&proposed.reply) {
+                tracing::warn!(?command, reason, "the catalog refused a command");
+            }
+        }
+    }
+}
+
+fn refusal(reply: &Bytes) -> Option<String> {
+    let Ok(Reply::Catalog(reply)) = Reply::decode(reply) else { return None };
+    match CatalogReply::decode(&reply) {
+        Ok(CatalogReply::Refused { reason, .. }) => Some(reason),
+        Ok(CatalogReply::Done { .. }) | Err(_) => None,
     }
 }
 
@@ -166,7 +197,8 @@ async fn add_learners(system: &Group, catalog: &Catalog) {
         let is_member = status.voters.contains(node) || status.learners.contains(node);
         let wants = matches!(entry.state, NodeState::Active | NodeState::Joining);
         if wants && !is_member {
-            let added = system.raft().add_learner(node.0, EmptyNode {}, false).await;
+            let add = system.raft().add_learner(node.0, EmptyNode {}, false);
+            let Ok(added) = tokio::time::timeout(CATALOG_PROPOSE_MAX, add).await else { return };
             match added {
                 Ok(_) => tracing::info!(%node, "now receives the catalog"),
                 Err(error) => tracing::info!(%node, %error, "adding a learner is tried again"),
@@ -183,11 +215,14 @@ async fn advance(
     hint: Option<(GroupId, NodeId)>,
 ) -> Option<(GroupId, NodeId)> {
     let hinted = hint.filter(|(group, _)| *group == next.group).map(|(_, node)| node);
-    let others = catalog.groups.get(&next.group).into_iter().flat_map(|g| &g.replicas);
-    let mut candidates = hinted
-        .into_iter()
-        .chain(groups.leader(next.group))
-        .chain(others.copied().filter(|n| *n != next.from));
+    let replicas = catalog.groups.get(&next.group).map_or(&[][..], |g| &g.replicas);
+    // Not always the same one first: a replica may answer and yet know no leader.
+    let turn = usize::try_from(groups.env().rng.below(64)).unwrap_or(0);
+    let in_turn = replicas.iter().copied().cycle().skip(turn).take(replicas.len());
+    let reachable =
+        |node: &NodeId| *node == groups.node() || groups.transport().is_connected(*node);
+    let mut candidates =
+        hinted.into_iter().chain(groups.leader(next.group)).chain(in_turn).filter(reachable);
     let leader = candidates.next()?;
     match ask_leader(groups, next, leader).await {
         Step::Done => {

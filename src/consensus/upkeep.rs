@@ -7,13 +7,14 @@
 //! each change of the catalog is checkpointed at once, so that a node knows its peers as soon as it
 //! starts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::groups::Groups;
 use crate::model::GroupId;
-use crate::runtime::limits::{CHECKPOINT_WAIT_MAX, UPKEEP_TICK};
+use crate::runtime::limits::{CHECKPOINT_WAIT_MAX, PURGE_WAIT_MAX, UPKEEP_TICK};
 
 /// Watches the log's size, for ever. `budget` is in bytes of live log.
 pub async fn run(groups: Arc<Groups>, budget: u64) {
@@ -29,27 +30,40 @@ pub async fn run(groups: Arc<Groups>, budget: u64) {
         for id in groups.state().checkpoints_due() {
             checkpoint(&groups, GroupId(id)).await;
         }
-        while let Some(id) = fattest(&groups, budget) {
-            let before = live_bytes(&groups, id);
-            if !checkpoint(&groups, id).await || live_bytes(&groups, id) >= before {
-                break;
-            }
-        }
+        shrink(&groups, budget).await;
     }
 }
 
-/// The group with the most live log, when the node's log exceeds its budget.
-fn fattest(groups: &Groups, budget: u64) -> Option<GroupId> {
+/// Brings the node's live log below its budget, as far as one round over the groups can.
+async fn shrink(groups: &Groups, budget: u64) {
+    let mut visited = BTreeSet::new();
+    while let Some(id) = fattest(groups, budget, &visited) {
+        visited.insert(id);
+        checkpoint(groups, id).await;
+    }
+    // Few and large entries: to keep the usual number for late followers keeps the log's weight too.
+    let few = groups.timing().keep_entries / 16;
+    for id in visited {
+        if total(groups) <= budget {
+            return;
+        }
+        purge(groups, id, few).await;
+    }
+}
+
+fn total(groups: &Groups) -> u64 {
+    groups.log().stats().live_bytes.values().sum()
+}
+
+/// The group with the most live log that was not visited, while the log exceeds its budget.
+fn fattest(groups: &Groups, budget: u64, visited: &BTreeSet<GroupId>) -> Option<GroupId> {
     let live = groups.log().stats().live_bytes;
     if live.values().sum::<u64>() <= budget {
         return None;
     }
-    let open = live.iter().filter(|(id, _)| groups.group(GroupId(**id)).is_some());
-    open.max_by_key(|(_, bytes)| **bytes).map(|(id, _)| GroupId(*id))
-}
-
-fn live_bytes(groups: &Groups, id: GroupId) -> u64 {
-    groups.log().stats().live_bytes.get(&id.0).copied().unwrap_or(0)
+    let open = live.iter().map(|(id, bytes)| (GroupId(*id), *bytes));
+    let open = open.filter(|(id, _)| groups.group(*id).is_some() && !visited.contains(id));
+    open.max_by_key(|(_, bytes)| *bytes).map(|(id, _)| id)
 }
 
 /// Checkpoints one group and waits for it; returns whether it is done.
@@ -81,18 +95,32 @@ async fn checkpoint(groups: &Groups, id: GroupId) -> bool {
             return false;
         }
     }
-    let first = groups.log().state(id.0).first_index.unwrap_or(applied);
-    let upto = applied.saturating_sub(kept(applied.saturating_sub(first), groups));
+    purge(groups, id, groups.timing().keep_entries).await
+}
+
+/// Cuts a group's log behind its checkpoint but for the last `keep` entries, for followers that are
+/// late; returns when the cut is durable.
+async fn purge(groups: &Groups, id: GroupId, keep: u64) -> bool {
+    let Some(group) = groups.group(id) else { return false };
+    let mut metrics = group.raft().data_metrics();
+    let (snapshot, purged) = {
+        let metrics = metrics.borrow_watched();
+        (metrics.snapshot.map(|id| id.index), metrics.purged.map(|id| id.index))
+    };
+    let upto = snapshot.and_then(|index| index.checked_sub(keep));
+    // openraft forbids a mark that moves backwards.
+    let Some(upto) = upto.filter(|upto| Some(*upto) > purged) else { return true };
     if let Err(error) = group.raft().trigger().purge_log(upto).await {
         tracing::error!(group = %id, %error, "the group has stopped");
         return false;
     }
-    true
-}
-
-/// How many entries stay behind a checkpoint of a log of this many, for followers that are late.
-fn kept(entries: u64, groups: &Groups) -> u64 {
-    let keep = groups.timing().keep_entries;
-    // Few and large entries: to keep the usual number would keep the log's weight.
-    if keep > entries / 2 { keep / 16 } else { keep }
+    let done = async {
+        while metrics.borrow_watched().purged.map(|id| id.index) < Some(upto) {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+        groups.flush_log().await;
+    };
+    tokio::time::timeout(PURGE_WAIT_MAX, done).await.is_ok()
 }

@@ -22,6 +22,9 @@ pub(super) struct Desk {
     inbox: Arc<dyn Inbox>,
     doorkeeper: Arc<dyn Doorkeeper>,
     running: Arc<Semaphore>,
+    /// Votes and heartbeats have places of their own: forwarded work that is stuck must not cost
+    /// every group its leader.
+    running_control: Arc<Semaphore>,
 }
 
 impl Desk {
@@ -30,7 +33,8 @@ impl Desk {
         doorkeeper: Arc<dyn Doorkeeper>,
         calls_max: usize,
     ) -> Self {
-        Self { inbox, doorkeeper, running: Arc::new(Semaphore::new(calls_max)) }
+        let places = || Arc::new(Semaphore::new(calls_max));
+        Self { inbox, doorkeeper, running: places(), running_control: places() }
     }
 
     /// Serves one frame. `Err` says why the connection must end.
@@ -56,7 +60,11 @@ impl Desk {
     }
 
     async fn serve_call(&self, connection: &Arc<Connection>, frame: Frame) {
-        let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() else {
+        let places = match frame.lane {
+            Lane::Control => &self.running_control,
+            Lane::Data => &self.running,
+        };
+        let Ok(permit) = Arc::clone(places).try_acquire_owned() else {
             connection.metrics.overloaded.inc();
             // Waits for room, so that a peer that does not read its refusals is not read either.
             let refused = refused(&frame, "overloaded: too many calls are running");

@@ -271,11 +271,17 @@ pub const JOIN_RETRIES: u32 = 20;
 /// How long a planned stop waits until its groups are led elsewhere.
 pub const STOP_HAND_OVER_MAX: Duration = Duration::from_secs(2);
 
+/// How long flushing and closing may take before the process is ended as it is.
+pub const STOP_MAX: Duration = Duration::from_secs(30);
+
 /// How long a stop waits for requests under way.
 pub const STOP_REQUESTS_MAX: Duration = Duration::from_secs(6);
 
 /// How long upkeep waits for one checkpoint before it looks at other groups.
 pub const CHECKPOINT_WAIT_MAX: Duration = Duration::from_secs(120);
+
+/// How long upkeep waits until a cut of the log is durable; openraft defers it while a follower reads.
+pub const PURGE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How often the log's size is looked at.
 pub const UPKEEP_TICK: Duration = Duration::from_millis(500);
@@ -349,11 +355,16 @@ const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_mi
 
 // --- client, cli ----------------------------------------------------------------------------
 
-/// Largest `value-bytes-max` that may be set: a value travels and is held whole, several times over.
-pub const VALUE_BYTES_CEILING: usize = 16 * 1024 * 1024;
-
 /// Size of a log segment by default: large enough that preallocation is rare, small enough to recycle.
 pub const SEGMENT_MIB: u64 = 16;
+
+/// Smallest log segment: the longest value with its key and headers must fit into an eighth of it.
+pub const SEGMENT_MIB_MIN: u64 = 9;
+
+const _: () = assert!(
+    VALUE_BYTES_MAX + KEY_BYTES_MAX + 2048 <= 9 * 1024 * 1024 / 8,
+    "an entry must fit into an eighth of the smallest segment"
+);
 
 /// Live log bytes of a node above which the group that holds the most is checkpointed: about what a
 /// restart replays and a disk keeps beside the data.

@@ -16,7 +16,7 @@ const WRITERS: usize = 32;
 const WRITES: u64 = 400;
 
 /// Small logs, so that segments turn over and checkpoints are under way when the blow falls.
-const SMALL: [&str; 4] = ["--segment-mib", "4", "--checkpoint-after-mib", "1"];
+const SMALL: [&str; 4] = ["--segment-mib", "9", "--checkpoint-after-mib", "1"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_at_once() {

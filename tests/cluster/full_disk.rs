@@ -22,7 +22,7 @@ async fn a_full_disk_stops_one_node_with_a_clear_error_and_loses_nothing() {
         Err(reason) => return println!("{test}: skipped, a tmpfs cannot be mounted: {reason}"),
     };
     let data_dirs = [(2, disk.at.join("data"))].into();
-    let flags = vec!["--segment-mib", "4"];
+    let flags = vec!["--segment-mib", "9"];
     let mut cluster = Cluster::start(&Shape { flags, data_dirs, ..Shape::default() }).await;
     cluster.wait_leaders_home(1).await;
     let plan = Plan { value_bytes: 10_000..60_000, ..Plan::spread(16) };

@@ -9,7 +9,7 @@ const GROUPS: u64 = 3;
 
 /// A log that is kept for a moment only.
 const FORGETFUL: [&str; 6] =
-    ["--segment-mib", "4", "--checkpoint-after-mib", "1", "--log-keep-entries", "16"];
+    ["--segment-mib", "9", "--checkpoint-after-mib", "1", "--log-keep-entries", "16"];
 
 /// Written while the follower is away: many times what the log keeps.
 const WRITES: u64 = 900;

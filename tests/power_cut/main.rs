@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// Small logs, so that segments turn over and checkpoints are under way when the power fails.
-const SMALL: [&str; 4] = ["--segment-mib", "4", "--checkpoint-after-mib", "1"];
+const SMALL: [&str; 4] = ["--segment-mib", "9", "--checkpoint-after-mib", "1"];
 
 const DISK_MIB: u64 = 1024;
 const WRITERS: usize = 32;

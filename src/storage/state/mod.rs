@@ -148,6 +148,9 @@ impl State {
         let found = inner.find_or_create(group);
         let result = {
             let mut layers = found.layers.write();
+            // Looked at again under the lock: a stop that froze this group's rows meanwhile must not
+            // find an index that is ahead of them.
+            inner.check()?;
             f(&mut Applying { inner, group, layers: &mut layers })
         };
         if inner.is_above_budget() {
@@ -226,6 +229,15 @@ impl State {
     /// Starts to receive a checkpoint of a group from another node.
     pub fn receive(&self, group: GroupId) -> Result<Receiver, StorageError> {
         self.0.inner.shelf.receive(group)
+    }
+
+    /// Waits until there is room for more effects. Blocks; for a thread that may.
+    ///
+    /// # Errors
+    ///
+    /// When the state has failed or is closed.
+    pub fn wait_for_room(&self) -> Result<(), StorageError> {
+        self.0.inner.wait_for_room()
     }
 
     /// Whether memtables are above their budget: the sign to take fewer writes.
