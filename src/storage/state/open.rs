@@ -255,7 +255,7 @@ fn each_chunk(
 
 /// Reads the clean marker and removes it durably; the generation, or why there is none.
 #[allow(clippy::indexing_slicing, reason = "the buffer has the marker's fixed length")]
-fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
+pub(super) fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     let path = Path::new(MARKER);
     let io = |action, e| StorageError::io(action, path, e);
     if !disk.exists(path).map_err(|e| io("look for clean marker", e))? {
@@ -274,7 +274,7 @@ fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     Ok(if whole { Ok(generation) } else { Err("the clean marker is damaged".to_owned()) })
 }
 
-fn write_marker(disk: &dyn Disk, generation: u64) -> Result<(), StorageError> {
+pub(super) fn write_marker(disk: &dyn Disk, generation: u64) -> Result<(), StorageError> {
     let (temporary, path) = (Path::new(MARKER_TEMPORARY), Path::new(MARKER));
     let mut bytes = BytesMut::new();
     bytes.put_slice(MARKER_MAGIC);

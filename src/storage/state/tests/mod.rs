@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files behind the disk's back")]
 
+mod crash;
 mod model;
 mod place;
 mod threads;
