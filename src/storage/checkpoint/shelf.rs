@@ -138,9 +138,7 @@ impl Shelf {
     }
 
     fn sync(&self, dir: &Path) -> Result<(), StorageError> {
-        self.disk
-            .sync_dir(dir)
-            .map_err(|e| StorageError::io("sync checkpoint directory", dir, e))
+        self.disk.sync_dir(dir).map_err(|e| StorageError::io("sync checkpoint directory", dir, e))
     }
 
     fn newest(&self, group: GroupId) -> Result<Option<Checkpoint>, StorageError> {

@@ -6,6 +6,7 @@ mod crash;
 mod model;
 mod place;
 mod threads;
+mod with_log;
 
 use bytes::Bytes;
 
