@@ -67,6 +67,12 @@ impl Layers {
         self.active.bytes + self.frozen.iter().map(|table| table.bytes).sum::<usize>()
     }
 
+    /// The same without what a row costs in memory beside its bytes.
+    pub(super) fn memtable_row_bytes(&self) -> usize {
+        let bytes = |table: &Frozen| table.bytes - table.rows.len() * MEMTABLE_ROW_OVERHEAD;
+        bytes(&self.active) + self.frozen.iter().map(|table| bytes(table)).sum::<usize>()
+    }
+
     pub(super) fn get(
         &self,
         engine: &dyn Engine,
@@ -89,16 +95,15 @@ impl Layers {
         self.base.as_ref().map_or(Ok(None), |base| base.get(key))
     }
 
-    /// Puts a change into the active memtable; returns how many bytes that added and removed.
-    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) -> (usize, usize) {
+    /// Puts a change into the active memtable.
+    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         let (key_len, added) = (key.len(), value_len(&value));
-        let (added, removed) = match self.active.rows.insert(key, value) {
-            Some(previous) => (added, value_len(&previous)),
-            None => (added + key_len + MEMTABLE_ROW_OVERHEAD, 0),
-        };
-        self.active.bytes = self.active.bytes + added - removed;
-        (added, removed)
+        self.active.bytes += added;
+        match self.active.rows.insert(key, value) {
+            Some(previous) => self.active.bytes -= value_len(&previous),
+            None => self.active.bytes += key_len + MEMTABLE_ROW_OVERHEAD,
+        }
     }
 
     /// Moves the active memtable to the frozen ones; cheap, whatever its size.

@@ -37,7 +37,10 @@ use super::checkpoint::{Applied, Checkpoint, Receiver, Shelf};
 use super::engine::Engine;
 use super::{Disk, Effect, GroupId, StorageError};
 use crate::runtime::Env;
-use crate::runtime::limits::{CHECKPOINT_DUE_BYTES_MIN, CHECKPOINT_DUE_PERCENT};
+use crate::runtime::limits::{
+    CHECKPOINT_DUE_BYTES_MIN, CHECKPOINT_DUE_EARLY_PERCENT, CHECKPOINT_DUE_PERCENT,
+    INDEX_DISK_BYTES_MIN, INDEX_DISK_PERCENT,
+};
 
 pub use self::metrics::StateMetrics;
 pub use self::options::{Read, RebuildProgress, Rebuilt, StateOptions, StateStats};
@@ -99,11 +102,13 @@ impl Applying<'_> {
 
     /// Makes changes; they become visible when the closure returns.
     pub fn put_effects(&mut self, effects: Vec<Effect>) {
+        let before = self.layers.active.bytes;
         for Effect { key, value } in effects {
-            let (added, removed) = self.layers.put(key, value);
-            self.inner.memtable_bytes.fetch_add(added, Ordering::Relaxed);
-            self.inner.memtable_bytes.fetch_sub(removed, Ordering::Relaxed);
+            self.layers.put(key, value);
         }
+        // One change of the shared counter for all: it may shrink, so it wraps.
+        let grown = self.layers.active.bytes.wrapping_sub(before);
+        self.inner.memtable_bytes.fetch_add(grown, Ordering::Relaxed);
     }
 
     /// Says up to where the log is applied now.
@@ -207,14 +212,21 @@ impl State {
 
     /// Groups whose changes since their checkpoint are large against the checkpoint: until they are
     /// written into a new one they take memory and several times their bytes in the working index.
-    /// Worst first.
+    /// Earlier when the working index is large on disk. Worst first.
     pub fn checkpoints_due(&self) -> Vec<GroupId> {
-        let groups: Vec<_> = self.0.inner.groups.read().values().cloned().collect();
+        let inner = &*self.0.inner;
+        let groups: Vec<_> = inner.groups.read().values().cloned().collect();
+        let index_max = inner.shelf.bytes() / 100 * INDEX_DISK_PERCENT;
+        let percent = if inner.engine.disk_bytes() > index_max.max(INDEX_DISK_BYTES_MIN) {
+            CHECKPOINT_DUE_EARLY_PERCENT
+        } else {
+            CHECKPOINT_DUE_PERCENT
+        };
         let mut due: Vec<(u64, GroupId)> = Vec::new();
         for group in groups {
             let layers = group.layers.read();
-            let changed = layers.delta.bytes + layers.memtable_bytes() as u64;
-            let share = layers.base_tally.bytes / 100 * CHECKPOINT_DUE_PERCENT;
+            let changed = layers.delta.bytes + layers.memtable_row_bytes() as u64;
+            let share = layers.base_tally.bytes / 100 * percent;
             if changed > share.max(CHECKPOINT_DUE_BYTES_MIN) {
                 due.push((changed - share, group.id));
             }
