@@ -290,6 +290,9 @@ fn disk(root: &Path) -> Result<String, Failure> {
 fn bytes_below(dir: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
+    if !dir.exists() {
+        return Ok(0);
+    }
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         // A checkpoint may be removed meanwhile.

@@ -40,14 +40,19 @@ pub const MEMTABLE_BYTES_MAX: usize = 4 * MEMTABLE_BYTES;
 /// What a row costs in a memtable beside its bytes: two handles, its place in the tree, allocation.
 pub const MEMTABLE_ROW_OVERHEAD: usize = 128;
 
+/// Rows that the first memtable of a group has a filter for; each following one as many as the one
+/// before it held. Two bytes a row.
+pub const MEMTABLE_FILTER_ROWS_MIN: usize = 1024;
+
 /// Cache of the working index: it holds recent changes only, so a part of them fits.
 pub const INDEX_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Rows that one step of a scan takes from the working index: bounds memory, amortises the seek.
 pub const INDEX_SCAN_ROWS: usize = 512;
 
-/// Target size of a block: what one lookup reads and checks. One index entry stands for each.
-pub const CHECKPOINT_BLOCK_BYTES: usize = 4 * 1024;
+/// Target size of a block: what one lookup reads and checks. One index entry stands for each, which
+/// keeps about a fiftieth of a checkpoint's bytes in memory.
+pub const CHECKPOINT_BLOCK_BYTES: usize = 2 * 1024;
 
 /// Bytes gathered for one write of a checkpoint file.
 pub const CHECKPOINT_WRITE_BYTES: usize = 256 * 1024;
@@ -71,14 +76,17 @@ pub const CHECKPOINT_DUE_BYTES_MIN: u64 = 1024 * 1024;
 /// copy: with random overwrites, about 2.5 bytes of checkpoints for each byte written.
 pub const CHECKPOINT_DUE_PERCENT: u64 = 33;
 
-/// The working index takes about five times the bytes of its rows. When its files exceed
-/// `INDEX_DISK_BYTES_MIN` and this many hundredths of the checkpoints' bytes, ...
+/// What the files of the working index take for each byte of its rows, measured.
+pub const INDEX_BYTES_PER_BYTE: u64 = 5;
+
+/// When the rows of the working index take more than `INDEX_DISK_BYTES_MIN` and this many hundredths
+/// of the checkpoints' bytes, ...
 pub const INDEX_DISK_PERCENT: u64 = 60;
 
-/// (Below this the files are too small to matter.)
+/// (Below this they are too small to matter.)
 pub const INDEX_DISK_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
-/// ... a group asks for a checkpoint at this many hundredths already.
+/// ... the groups with the most changes ask for a checkpoint at this many hundredths already.
 pub const CHECKPOINT_DUE_EARLY_PERCENT: u64 = 10;
 
 /// Longest wait of one apply while memtables fill: it grows from nothing at half of

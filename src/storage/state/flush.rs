@@ -26,7 +26,7 @@ impl Inner {
 
     pub(super) fn check(&self) -> Result<(), StorageError> {
         if let Some(reason) = &*self.failure.lock() {
-            return Err(StorageError::Index { reason: reason.clone() });
+            return Err(StorageError::Poisoned { reason: reason.clone() });
         }
         if self.stopping.load(Ordering::Acquire) {
             return Err(StorageError::Index { reason: "the state is closed".to_owned() });

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::filter::{self, Filter};
 use super::merge::Source;
 use crate::runtime::limits::MEMTABLE_ROW_OVERHEAD;
 use crate::storage::checkpoint::{Applied, Table, Tally};
@@ -22,10 +23,28 @@ use crate::storage::{GroupId, StorageError};
 pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
 
 /// A memtable that no longer changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frozen {
     pub(super) rows: Rows,
     pub(super) bytes: usize,
+    filter: Filter,
+}
+
+impl Frozen {
+    /// An empty one that will hold about so many rows.
+    fn for_rows(rows: usize) -> Self {
+        Self { rows: Rows::new(), bytes: 0, filter: Filter::for_rows(rows) }
+    }
+
+    fn get(&self, key: &[u8], hash: u64) -> Option<&Option<Bytes>> {
+        if self.filter.may_hold(hash) { self.rows.get(key) } else { None }
+    }
+}
+
+impl Default for Frozen {
+    fn default() -> Self {
+        Self::for_rows(0)
+    }
 }
 
 /// One group's state.
@@ -79,11 +98,12 @@ impl Layers {
         group: GroupId,
         key: &[u8],
     ) -> Result<Option<Bytes>, StorageError> {
-        if let Some(found) = self.active.rows.get(key) {
+        let hash = filter::hash(key);
+        if let Some(found) = self.active.get(key, hash) {
             return Ok(found.clone());
         }
         for table in self.frozen.iter().rev() {
-            if let Some(found) = table.rows.get(key) {
+            if let Some(found) = table.get(key, hash) {
                 return Ok(found.clone());
             }
         }
@@ -100,6 +120,7 @@ impl Layers {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         let (key_len, added) = (key.len(), value_len(&value));
         self.active.bytes += added;
+        self.active.filter.add(filter::hash(&key));
         match self.active.rows.insert(key, value) {
             Some(previous) => self.active.bytes -= value_len(&previous),
             None => self.active.bytes += key_len + MEMTABLE_ROW_OVERHEAD,
@@ -109,7 +130,8 @@ impl Layers {
     /// Moves the active memtable to the frozen ones; cheap, whatever its size.
     pub(super) fn freeze(&mut self) {
         if !self.active.rows.is_empty() {
-            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+            let next = Frozen::for_rows(self.active.rows.len());
+            self.frozen.push_back(Arc::new(std::mem::replace(&mut self.active, next)));
         }
     }
 

@@ -47,7 +47,7 @@ fn whole(state: &State, group: u64) -> Whole {
 fn round(state: &State, group: u64, round: u64) {
     for key in 0..300u64 {
         let value = format!("value of round {round} for {key}, long enough to fill some blocks");
-        let value = ((key + round) % 3 != 0).then_some(&value[..]);
+        let value = (!(key + round).is_multiple_of(3)).then_some(&value[..]);
         put(state, group, 300 * (round - 1) + key + 1, &format!("key {key:04}"), value);
     }
 }
