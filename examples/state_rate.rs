@@ -3,7 +3,8 @@
 //! Why it exists: the bounds that the state promises (docs: storage) must be checked on the machine
 //! at hand: `cargo run --release --example state_rate -- [directory]`. It needs about 1 GB there.
 //! The rows are 1,000,000 keys of 24 bytes with 128-byte values in 16 groups, overwritten three
-//! times at random; then one group of 1,000,000 rows is written out while it is written to.
+//! times at random; then one group of 1,000,000 rows is written out while it is written to. What it
+//! costs to make the effects, to read the old rows and to put the new ones is told apart.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring tool")]
 #![allow(missing_docs, reason = "a measuring tool")]
@@ -49,13 +50,17 @@ fn many_groups(root: &Path) -> Result<(), Failure> {
         measure(&name, &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
         println!("  disk {}  {:?}", disk(root)?, state.stats());
     }
-    let started = Instant::now();
-    let mut rng = fastrand::Rng::with_seed(3);
-    for _ in 0..200_000 {
-        let number = rng.u64(0..KEYS);
-        state.get(number % GROUPS + 1, &key(number))?.value.ok_or("a row is missing")?;
+    reads(&state, "get, newest rows in memory")?;
+    writer.work = Work::Make;
+    measure("only make effects", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
+    writer.work = Work::Read;
+    measure("make, read old rows", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
+    writer.work = Work::Put;
+    measure("make, put", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
+    for group in state.groups() {
+        state.checkpoint(group)?;
     }
-    println!("get {:.2} us", started.elapsed().as_secs_f64() * 5.0);
+    reads(&state, "get, all rows in checkpoints")?;
     let started = Instant::now();
     state.close()?;
     drop(state);
@@ -69,15 +74,29 @@ fn many_groups(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+fn reads(state: &State, name: &str) -> Result<(), Failure> {
+    let mut rng = fastrand::Rng::with_seed(3);
+    let (started, own) = (Instant::now(), cpu("thread-self")?);
+    for _ in 0..400_000 {
+        let number = rng.u64(0..KEYS);
+        state.get(number % GROUPS + 1, &key(number))?.value.ok_or("a row is missing")?;
+    }
+    let (wall, cpu) = (started.elapsed().as_secs_f64() * 2.5, (cpu("thread-self")? - own) * 2.5);
+    println!("{name}: {wall:.2} us wall, {cpu:.2} us CPU");
+    Ok(())
+}
+
 fn one_large_group(root: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(root)?;
     let state = open(root, "large group")?;
     let mut writer = Writer::new(&state);
     writer.groups = 1;
     writer.run(KEYS + GROUPS * BATCH, |i, _| i)?;
+    println!("  before its first checkpoint {}", disk(root)?);
     let started = Instant::now();
     state.checkpoint(1)?;
-    println!("checkpoint of 1 M rows, idle: {:.2} s", started.elapsed().as_secs_f64());
+    let took = started.elapsed().as_secs_f64();
+    println!("checkpoint of 1 M rows, idle: {took:.2} s; {}", disk(root)?);
     writer.run(KEYS / 20, |_, rng| rng.u64(0..KEYS))?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -87,7 +106,7 @@ fn one_large_group(root: &Path) -> Result<(), Failure> {
             done.store(true, Ordering::Release);
             written
         });
-        writer.worst = Duration::ZERO;
+        (writer.worst, writer.noise) = (Duration::ZERO, Duration::ZERO);
         let (mut effects, started) = (0, Instant::now());
         while !done.load(Ordering::Acquire) {
             // 50,000 effects a second: a busy node, not a saturated processor.
@@ -100,26 +119,39 @@ fn one_large_group(root: &Path) -> Result<(), Failure> {
         }
         let took = writing.join().map_err(|_panic| "the checkpoint panicked")??;
         println!(
-            "checkpoint of 1 M rows beside {effects} effects: {:.2} s, longest apply {:.2} ms",
+            "checkpoint of 1 M rows beside {effects} effects: {:.2} s, {}; {}",
             took.as_secs_f64(),
-            writer.worst.as_secs_f64() * 1e3
+            writer.stalls(),
+            disk(root)?
         );
         Ok(())
     })
 }
 
+/// What of an apply is done.
+#[derive(Clone, Copy, PartialEq)]
+enum Work {
+    Make,
+    Read,
+    Put,
+    ReadAndPut,
+}
+
 /// Applies batches of effects, each after reading the row that it replaces, as commands do.
 struct Writer<'a> {
     state: &'a State,
+    work: Work,
     groups: u64,
     rng: fastrand::Rng,
     worst: Duration,
+    /// The same for making a batch of effects: how long the machine itself stalls.
+    noise: Duration,
 }
 
 impl<'a> Writer<'a> {
     fn new(state: &'a State) -> Self {
-        let (rng, worst) = (fastrand::Rng::with_seed(1), Duration::ZERO);
-        Self { state, groups: GROUPS, rng, worst }
+        let (rng, worst, noise) = (fastrand::Rng::with_seed(1), Duration::ZERO, Duration::ZERO);
+        Self { state, work: Work::ReadAndPut, groups: GROUPS, rng, worst, noise }
     }
 
     fn run(
@@ -127,12 +159,17 @@ impl<'a> Writer<'a> {
         effects: u64,
         choose: impl Fn(u64, &mut fastrand::Rng) -> u64,
     ) -> Result<(), Failure> {
-        self.worst = Duration::ZERO;
+        (self.worst, self.noise) = (Duration::ZERO, Duration::ZERO);
         for first in (0..effects).step_by(usize::try_from(BATCH)?) {
             self.batch(first, &choose)?;
         }
-        println!("  longest apply {:.2} ms", self.worst.as_secs_f64() * 1e3);
+        println!("  {}", self.stalls());
         Ok(())
+    }
+
+    fn stalls(&self) -> String {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        format!("longest apply {:.2} ms, of the machine {:.2} ms", ms(self.worst), ms(self.noise))
     }
 
     /// One apply for each group of a batch of 64 in flight.
@@ -142,6 +179,7 @@ impl<'a> Writer<'a> {
         choose: &impl Fn(u64, &mut fastrand::Rng) -> u64,
     ) -> Result<(), Failure> {
         let group = (first / BATCH) % self.groups;
+        let making = Instant::now();
         let mut effects = Vec::with_capacity(usize::try_from(BATCH)?);
         for i in first..first + BATCH {
             // A number of this group, so that a batch is one group's; all numbers in turn.
@@ -152,12 +190,21 @@ impl<'a> Writer<'a> {
             value.iter_mut().step_by(8).for_each(|byte| *byte = self.rng.u8(..));
             effects.push(Effect { key: key(number), value: Some(value.into()) });
         }
-        let started = Instant::now();
+        self.noise = self.noise.max(making.elapsed());
+        if self.work == Work::Make {
+            std::hint::black_box(effects);
+            return Ok(());
+        }
+        let (work, started) = (self.work, Instant::now());
         self.state.apply(group + 1, |applying| {
             for effect in &effects {
-                std::hint::black_box(applying.get(&effect.key)?);
+                if work != Work::Put {
+                    std::hint::black_box(applying.get(&effect.key)?);
+                }
             }
-            applying.put_effects(effects);
+            if work != Work::Read {
+                applying.put_effects(effects);
+            }
             let index = applying.applied().map_or(0, |applied| applied.index) + 1;
             applying.set_applied(Applied { index, mark: Bytes::new() });
             Ok(())
@@ -173,13 +220,15 @@ fn measure(
     state: &State,
     work: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let (done, checkpoints) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (done, checkpoints, written) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         let checkpointing = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 match state.checkpoints_due().first() {
                     Some(group) => {
-                        state.checkpoint(*group)?;
+                        let bytes = state.checkpoint(*group)?.bytes();
+                        written.fetch_add(bytes, Ordering::Relaxed);
                         checkpoints.fetch_add(1, Ordering::Relaxed);
                     }
                     None => std::thread::sleep(Duration::from_millis(5)),
@@ -198,7 +247,11 @@ fn measure(
         );
         done.store(true, Ordering::Release);
         checkpointing.join().map_err(|_panic| "the checkpoints panicked")??;
-        println!("  {} checkpoints", checkpoints.load(Ordering::Relaxed));
+        println!(
+            "  {} checkpoints, {:.2} bytes for each byte of effects",
+            checkpoints.load(Ordering::Relaxed),
+            written.load(Ordering::Relaxed) as f64 / DATA as f64
+        );
         result
     })
 }
@@ -237,6 +290,9 @@ fn disk(root: &Path) -> Result<String, Failure> {
 fn bytes_below(dir: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
+    if !dir.exists() {
+        return Ok(0);
+    }
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         // A checkpoint may be removed meanwhile.

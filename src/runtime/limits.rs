@@ -40,17 +40,30 @@ pub const MEMTABLE_BYTES_MAX: usize = 4 * MEMTABLE_BYTES;
 /// What a row costs in a memtable beside its bytes: two handles, its place in the tree, allocation.
 pub const MEMTABLE_ROW_OVERHEAD: usize = 128;
 
+/// Rows that the first memtable of a group has a filter for; each following one as many as the one
+/// before it held. Two bytes a row.
+pub const MEMTABLE_FILTER_ROWS_MIN: usize = 1024;
+
 /// Cache of the working index: it holds recent changes only, so a part of them fits.
 pub const INDEX_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Rows that one step of a scan takes from the working index: bounds memory, amortises the seek.
 pub const INDEX_SCAN_ROWS: usize = 512;
 
-/// Target size of a block: what one lookup reads and checks. One index entry stands for each.
-pub const CHECKPOINT_BLOCK_BYTES: usize = 4 * 1024;
+/// Target size of a block: what one lookup reads and checks. One index entry stands for each, which
+/// keeps about a fiftieth of a checkpoint's bytes in memory.
+pub const CHECKPOINT_BLOCK_BYTES: usize = 2 * 1024;
 
 /// Bytes gathered for one write of a checkpoint file.
 pub const CHECKPOINT_WRITE_BYTES: usize = 256 * 1024;
+
+/// Bytes of a checkpoint after which it is synced while it is written: the log's syncs wait behind
+/// what one sync has to write.
+pub const CHECKPOINT_SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Blocks up to this size are read into a buffer that each reading thread keeps. Larger ones hold
+/// one large row, whose copy costs more than the buffer.
+pub const CHECKPOINT_READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest key, value, mark or block that a checkpoint may claim: refused before memory is asked
 /// for. Above every limit that a namespace can set.
@@ -59,9 +72,26 @@ pub const CHECKPOINT_PART_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// A group asks for a checkpoint when its changes since the last one exceed this many bytes and ...
 pub const CHECKPOINT_DUE_BYTES_MIN: u64 = 1024 * 1024;
 
-/// ... this many hundredths of the rows in it: the working index takes about five times the bytes
-/// of its rows, while writing a checkpoint costs each row one copy.
-pub const CHECKPOINT_DUE_PERCENT: u64 = 15;
+/// ... this many hundredths of the bytes of the rows in it. Writing a checkpoint costs each row one
+/// copy: with random overwrites, about 2.5 bytes of checkpoints for each byte written.
+pub const CHECKPOINT_DUE_PERCENT: u64 = 33;
+
+/// What the files of the working index take for each byte of its rows, measured.
+pub const INDEX_BYTES_PER_BYTE: u64 = 5;
+
+/// When the rows of the working index take more than `INDEX_DISK_BYTES_MIN` and this many hundredths
+/// of the checkpoints' bytes, ...
+pub const INDEX_DISK_PERCENT: u64 = 60;
+
+/// (Below this they are too small to matter.)
+pub const INDEX_DISK_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// ... the groups with the most changes ask for a checkpoint at this many hundredths already.
+pub const CHECKPOINT_DUE_EARLY_PERCENT: u64 = 10;
+
+/// Longest wait of one apply while memtables fill: it grows from nothing at half of
+/// `MEMTABLE_BYTES_MAX`, so that writers are slowed down long before they would have to stop.
+pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(4);
 
 /// Size of one segment of the log. Large enough that a roll (two more syncs) is rare, small enough
 /// that purging gives space back in useful steps.

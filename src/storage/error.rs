@@ -38,7 +38,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// An earlier write or sync failed; nothing is accepted until the node is restarted.
-    #[error("the log is poisoned by an earlier failure: {reason}")]
+    #[error("poisoned by an earlier failure: {reason}")]
     Poisoned {
         /// The first failure.
         reason: String,

@@ -1,8 +1,17 @@
 //! The cellar: bytes, batches, flush, recovery. It does not know what a key or a value means.
 //!
-//! Truth is in the shared log (`log`) and in the checkpoints (`checkpoint`). The applied state
-//! (`state`) is a memtable over a working index that is verified at start and rebuilt from the
-//! other two whenever it cannot be trusted.
+//! Truth is in two places, both written through `disk`, which tests replace by one that loses what was
+//! not synced: the shared Raft log (`log`) and one checkpoint file per group (`checkpoint`), in force
+//! from the sync of its directory on. The log is purged only behind such a checkpoint.
+//!
+//! The applied state (`state`) is four layers, newest first: a memtable, frozen memtables, the working
+//! index (`engine`: sled, or memory in simulations) with what left memory, and the newest checkpoint,
+//! read in place. A checkpoint merges them into a new file. The working index is believed only after
+//! a clean stop whose totals match its rows; otherwise it is removed, and the log is applied again from
+//! the checkpoints. Its first failure while it runs stops the node.
+//!
+//! Promises: what was acknowledged survives any power cut; what a start has shown is durable; a failed
+//! write or sync is never retried in place. `docs/data-layout.md` has every byte and the order of syncs.
 
 pub mod checkpoint;
 pub mod disk;

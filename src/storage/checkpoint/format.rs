@@ -168,6 +168,27 @@ pub(super) fn decode_row(
     Ok((payload.split_to(key_len), payload.split_to(value_len)))
 }
 
+/// The same without a handle for each part: a lookup passes over many rows.
+pub(super) fn split_row<'a>(
+    path: &Path,
+    offset: u64,
+    payload: &mut &'a [u8],
+) -> Result<(&'a [u8], &'a [u8]), StorageError> {
+    let split = || {
+        let (key_len, rest) = payload.split_first_chunk()?;
+        let (value_len, rest) = rest.split_first_chunk()?;
+        let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_len).try_into().ok()?)?;
+        let len = u32::from_le_bytes(*value_len).try_into().ok()?;
+        let (value, rest) = rest.split_at_checked(len)?;
+        Some((key, value, rest))
+    };
+    let Some((key, value, rest)) = split() else {
+        return Err(corrupt(path, offset, "a row reaches beyond its block"));
+    };
+    *payload = rest;
+    Ok((key, value))
+}
+
 /// A length that was read: refused before memory is asked for when it cannot be right.
 pub(super) fn part_length(path: &Path, offset: u64, len: u32) -> Result<usize, StorageError> {
     usize::try_from(len)

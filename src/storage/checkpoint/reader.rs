@@ -89,12 +89,23 @@ pub(super) fn read_exactly(
     want: usize,
 ) -> Result<Bytes, StorageError> {
     let mut buffer = BytesMut::zeroed(want);
-    let got = file
-        .read_at(offset, &mut buffer)
-        .map_err(|e| StorageError::io("read checkpoint", path, e))?;
+    fill(file, path, offset, &mut buffer)?;
+    Ok(buffer.freeze())
+}
+
+/// Reads as many bytes as the buffer has.
+pub(super) fn fill(
+    file: &dyn DiskFile,
+    path: &Path,
+    offset: u64,
+    buffer: &mut [u8],
+) -> Result<(), StorageError> {
+    let want = buffer.len();
+    let got =
+        file.read_at(offset, buffer).map_err(|e| StorageError::io("read checkpoint", path, e))?;
     if got < want {
         let reason = format!("the file ends within {want} bytes that must be there");
         return Err(format::corrupt(path, offset + got as u64, &reason));
     }
-    Ok(buffer.freeze())
+    Ok(())
 }

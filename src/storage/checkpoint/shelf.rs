@@ -1,8 +1,9 @@
 //! Where checkpoints stand: `checkpoints/g<group>/<applied index>.ckpt`, and which one is current.
 //!
 //! Promises: publishing is atomic and durable (rename, then sync of the directory); at open,
-//! temporary and superseded files are removed, and the newest of each group is current. A newest
-//! file with a damaged header or footer refuses to open: the log behind it may be gone.
+//! temporary and superseded files are removed, and the newest of each group is current and durable,
+//! also after a process that ended between rename and sync. A newest file with a damaged header or
+//! footer refuses to open: the log behind it may be gone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,15 @@ impl Shelf {
     pub(crate) fn open(disk: Arc<dyn Disk>) -> Result<Self, StorageError> {
         let shelf =
             Self { disk, current: Mutex::new(BTreeMap::new()), next_temporary: AtomicU64::new(0) };
-        for name in shelf.list(Path::new(ROOT))? {
+        let names = shelf.list(Path::new(ROOT))?;
+        if !names.is_empty() {
+            shelf.sync_above()?;
+        }
+        for name in names {
             let Some(group) = group_of(&name) else { continue };
+            // What a start finds may be a name that only the cache knows: the process before ended,
+            // or failed, between rename and sync. Nobody may purge a log behind such a file.
+            shelf.sync(&directory(group))?;
             if let Some(newest) = shelf.newest(group)? {
                 shelf.current.lock().insert(group, newest);
             }
@@ -86,12 +94,14 @@ impl Shelf {
         Ok(received)
     }
 
-    /// Forgets a group; its files go with their last handles, its directory stays.
-    pub(crate) fn forget(&self, group: GroupId) {
+    /// Forgets a group, durably unless somebody still reads its file: that goes with its last
+    /// handle. The directory stays.
+    pub(crate) fn forget(&self, group: GroupId) -> Result<(), StorageError> {
         let removed = self.current.lock().remove(&group);
-        if let Some(old) = removed {
-            old.doom();
-        }
+        let Some(old) = removed else { return Ok(()) };
+        old.doom();
+        drop(old);
+        self.sync(&directory(group))
     }
 
     fn make_current(&self, checkpoint: Checkpoint) {
@@ -117,12 +127,18 @@ impl Shelf {
             .rename(from, &place)
             .map_err(|e| StorageError::io("rename checkpoint", &place, e))?;
         // The directories above are synced too: the first checkpoint of a group made them.
-        for dir in [dir.as_path(), Path::new(ROOT), Path::new("")] {
-            self.disk
-                .sync_dir(dir)
-                .map_err(|e| StorageError::io("sync checkpoint directory", dir, e))?;
-        }
+        self.sync(&dir)?;
+        self.sync_above()?;
         Ok(place)
+    }
+
+    fn sync_above(&self) -> Result<(), StorageError> {
+        self.sync(Path::new(ROOT))?;
+        self.sync(Path::new(""))
+    }
+
+    fn sync(&self, dir: &Path) -> Result<(), StorageError> {
+        self.disk.sync_dir(dir).map_err(|e| StorageError::io("sync checkpoint directory", dir, e))
     }
 
     fn newest(&self, group: GroupId) -> Result<Option<Checkpoint>, StorageError> {

@@ -12,7 +12,9 @@ use bytes::{BufMut, BytesMut};
 
 use super::format::{self, BLOCK_HEAD, Footer, ROW_HEAD, Tally};
 use super::{Applied, Written};
-use crate::runtime::limits::{CHECKPOINT_BLOCK_BYTES, CHECKPOINT_WRITE_BYTES};
+use crate::runtime::limits::{
+    CHECKPOINT_BLOCK_BYTES, CHECKPOINT_SYNC_BYTES, CHECKPOINT_WRITE_BYTES,
+};
 use crate::storage::{Disk, DiskFile, GroupId, OpenMode, StorageError};
 
 /// An unfinished checkpoint.
@@ -23,6 +25,7 @@ pub(crate) struct Writer {
     group: GroupId,
     applied: Applied,
     offset: u64,
+    synced: u64,
     pending: BytesMut,
     block: BytesMut,
     // One entry a block: about one byte for every forty of rows.
@@ -44,7 +47,7 @@ impl Writer {
         let block = BytesMut::with_capacity(CHECKPOINT_BLOCK_BYTES + BLOCK_HEAD);
         let (pending, index, tally) = (BytesMut::new(), BytesMut::new(), Tally::default());
         let mut writer =
-            Self { file, path, group, applied, offset: 0, pending, block, index, tally };
+            Self { file, path, group, applied, offset: 0, synced: 0, pending, block, index, tally };
         let header = format::encode_header(group, &writer.applied);
         writer.write(&header)?;
         writer.start_block();
@@ -85,7 +88,7 @@ impl Writer {
         self.write(&index)?;
         self.write(&format::encode_footer(&footer))?;
         self.write_pending()?;
-        self.file.sync().map_err(|e| StorageError::io("sync checkpoint", &self.path, e))?;
+        self.sync()?;
         Ok(Written {
             path: self.path,
             group: self.group,
@@ -125,6 +128,14 @@ impl Writer {
             .write_at(start, &self.pending)
             .map_err(|e| StorageError::io("write checkpoint", &self.path, e))?;
         self.pending.clear();
+        if self.offset - self.synced >= CHECKPOINT_SYNC_BYTES {
+            self.sync()?;
+        }
         Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.synced = self.offset;
+        self.file.sync().map_err(|e| StorageError::io("sync checkpoint", &self.path, e))
     }
 }

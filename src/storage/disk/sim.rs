@@ -86,7 +86,8 @@ impl SimDisk {
         self.inner.lock().syncs
     }
 
-    /// Lets the sync that brings the count to `nth` fail with EIO; it makes nothing durable.
+    /// Lets the sync that brings the count to `nth` fail with EIO. It makes nothing durable, and no
+    /// later sync of a file does that for it, although reads go on to show what was written.
     pub fn fail_sync(&self, nth: u64) {
         self.inner.lock().fail_sync = Some(nth);
     }
@@ -395,7 +396,17 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.begin_sync()?;
+        let begun = self.disk.begin_sync();
+        if begun.is_err() {
+            // As on Linux: the pages count as written, and no later sync writes them.
+            drop(begun);
+            let mut inner = self.disk.inner.lock();
+            if !inner.dead {
+                self.with(&mut inner, |content| content.unsynced.clear())?;
+            }
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let mut inner = begun?;
         self.with(&mut inner, |content| {
             for change in std::mem::take(&mut content.unsynced) {
                 change.run(&mut content.durable, usize::MAX);

@@ -7,16 +7,18 @@
 //! key order, each with some value that it had during the scan. Nothing is promised about
 //! durability: an index is verified at start, or rebuilt.
 
+mod guard;
 mod memory;
 mod sled;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 
+pub use guard::{Failure, GuardedEngine};
 pub use memory::MemoryEngine;
 pub use sled::SledEngine;
 pub(crate) use sled::contain;

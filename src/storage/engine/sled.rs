@@ -2,8 +2,8 @@
 //!
 //! Why it is held at arm's length: on Linux sled 0.34 calls `sync_file_range`, which makes nothing
 //! durable, and reuses segments in an order that relies on it. After a power cut it panics at open
-//! or opens empty. So it is opened where a panic is contained, never holds the only copy of
-//! anything, and its files count after a clean stop only: `close` ends its threads and then syncs
+//! or opens empty. So it is opened where a panic is contained, runs behind a guard that ends it at
+//! its first failure, never holds the only copy of anything, and its files count after a clean stop only: `close` ends its threads and then syncs
 //! every file. Measured: plain inserts are three to five times cheaper than small batches, and a
 //! file grows to about five times its rows, so only rows newer than a checkpoint stand here.
 

@@ -1,6 +1,9 @@
 //! The engine contract, run on every engine.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::runtime::Tasks;
 
 fn contract(engine: &dyn Engine) {
     assert_eq!(engine.get(1, b"a").unwrap(), None);
@@ -45,6 +48,124 @@ fn sled_keeps_the_contract_and_its_rows_after_a_close() {
     let engine = SledEngine::open(&path, 16 << 20).unwrap();
     assert_eq!(engine.get(1, b"z").unwrap().as_deref(), Some(&b"again"[..]));
     assert_eq!(engine.get(2, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
+}
+
+/// Panics or fails at the next call once told to.
+#[derive(Debug, Default)]
+pub(crate) struct Breakable {
+    rows: MemoryEngine,
+    mood: parking_lot::Mutex<Mood>,
+    calls: std::sync::atomic::AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Mood {
+    #[default]
+    Good,
+    Fails,
+    Panics,
+}
+
+impl Breakable {
+    pub(crate) fn set(&self, mood: Mood) {
+        *self.mood.lock() = mood;
+    }
+
+    fn mood(&self) -> Result<(), StorageError> {
+        self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let mood = *self.mood.lock();
+        match mood {
+            Mood::Good => Ok(()),
+            Mood::Fails => Err(StorageError::Index { reason: "a page is bad".to_owned() }),
+            Mood::Panics => panic!("a page is very bad"),
+        }
+    }
+}
+
+impl Engine for Arc<Breakable> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.mood()?;
+        self.rows.get(space, key)
+    }
+
+    fn insert(
+        &self,
+        space: Space,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<Bytes>, StorageError> {
+        self.mood()?;
+        self.rows.insert(space, key, value)
+    }
+
+    fn remove(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.mood()?;
+        self.rows.remove(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError> {
+        self.mood()?;
+        self.rows.scan(space, from, limit)
+    }
+
+    fn clear(&self, space: Space) -> Result<(), StorageError> {
+        self.mood()?;
+        self.rows.clear(space)
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        self.mood()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.mood()
+    }
+}
+
+#[test]
+fn a_guarded_engine_keeps_the_contract() {
+    let tasks = Tasks::default();
+    contract(&GuardedEngine::new(MemoryEngine::default(), Failure::default(), tasks));
+}
+
+#[test]
+fn the_first_error_or_panic_of_an_engine_is_its_last_word_and_stops_the_node() {
+    for (mood, said) in [(Mood::Fails, "a page is bad"), (Mood::Panics, "a page is very bad")] {
+        let (engine, failure) = (Arc::new(Breakable::default()), Failure::default());
+        let tasks = Tasks::default();
+        let guarded = GuardedEngine::new(engine.clone(), failure.clone(), tasks.clone());
+        guarded.insert(1, b"k", b"v").unwrap();
+        engine.set(mood);
+        let first = guarded.get(1, b"k").unwrap_err();
+        assert!(matches!(first, StorageError::Index { .. }) && first.to_string().contains(said));
+        let reason = tasks.failure().unwrap();
+        assert!(reason.contains(said) && reason.contains("a restart"), "{reason}");
+        assert_eq!(*failure.lock(), Some(reason));
+        engine.set(Mood::Good);
+        let calls = engine.calls.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(guarded.get(1, b"k"), Err(StorageError::Poisoned { .. })));
+        assert!(guarded.close().is_err(), "so that no clean marker is written");
+        assert_eq!(engine.calls.load(std::sync::atomic::Ordering::Relaxed), calls);
+    }
+}
+
+#[test]
+fn calls_after_a_close_fail_but_are_no_reason_to_stop_the_node() {
+    let (engine, tasks) = (Arc::new(Breakable::default()), Tasks::default());
+    let guarded = GuardedEngine::new(engine.clone(), Failure::default(), tasks.clone());
+    guarded.close().unwrap();
+    engine.set(Mood::Fails);
+    assert!(guarded.get(1, b"k").is_err());
+    assert!(tasks.failure().is_none());
 }
 
 #[test]

@@ -5,6 +5,10 @@
 //! batches after it, a missing segment, a jump of the lsn) means that acknowledged bytes are gone:
 //! the log refuses to open and names the file and the offset.
 //!
+//! What a start finds counts as durable for everyone above, but a process that was killed, or whose
+//! last sync failed, may have left a batch that is in the cache only. So the last batch and the
+//! names are made durable (again) before anybody hears of them.
+//!
 //! Relies on: segments are written one after the other, and a segment's header (synced before its
 //! first batch) names the lsn that the segment before it ended with.
 
@@ -39,6 +43,8 @@ pub(super) struct Recovered {
 /// Where the batches of one segment end.
 struct End {
     offset: u64,
+    /// Start of the last batch; of the header if there is none.
+    last: u64,
     reason: &'static str,
 }
 
@@ -73,6 +79,8 @@ pub(super) fn recover(
         out: Recovered { kept: Kept::default(), spares, position: None, seq: 0, lsn: 0 },
         before: None,
     };
+    // Names too may be in the cache only: a segment that vanished later would take its batches along.
+    disk.sync_dir(dir).map_err(|error| StorageError::io("sync log directory", dir, error))?;
     for (at, seq) in seqs.iter().enumerate() {
         recovery.segment(&segment_path(dir, *seq), *seq, at + 1 == seqs.len(), options)?;
     }
@@ -112,7 +120,7 @@ impl Recovery {
         let end = self.batches(path, &header, &bytes)?;
         if is_last {
             self.check_nothing_after(path, seq, &bytes, &end)?;
-            zero_rest(&segment, &bytes, end.offset)?;
+            settle(&segment, &bytes, &end)?;
             let (salt, offset) = (header.salt, end.offset);
             self.out.position = Some(Position { segment, salt, offset });
         }
@@ -167,7 +175,7 @@ impl Recovery {
         let header = SegmentHeader::decode(&bytes)
             .ok_or_else(|| corrupt(&before, 0, "the segment header changed while it was read"))?;
         self.check_nothing_after(&before, seq - 1, &bytes, &end)?;
-        zero_rest(&segment, &bytes, end.offset)?;
+        settle(&segment, &bytes, &end)?;
         let (salt, offset) = (header.salt, end.offset);
         self.out.position = Some(Position { segment, salt, offset });
         Ok(())
@@ -179,9 +187,9 @@ impl Recovery {
         segment: &SegmentHeader,
         bytes: &[u8],
     ) -> Result<End, StorageError> {
-        let mut offset = SECTOR;
+        let (mut offset, mut last) = (SECTOR, 0);
         loop {
-            let end = |reason| Ok(End { offset, reason });
+            let end = |reason| Ok(End { offset, last, reason });
             let at = usize::try_from(offset).unwrap_or(usize::MAX);
             let rest = bytes.get(at..).unwrap_or_default();
             let ours = |batch: &BatchHeader| (batch.seq, batch.salt) == (segment.seq, segment.salt);
@@ -212,6 +220,7 @@ impl Recovery {
                 })?;
             }
             self.out.lsn = batch.lsn;
+            last = offset;
             offset = format::align(offset + (BATCH_HEADER + body.len()) as u64);
         }
     }
@@ -262,22 +271,24 @@ fn find_batch(bytes: &[u8], from: u64, seq: u64, lsn: u64) -> Option<(u64, u64)>
     })
 }
 
-/// Overwrites what a torn batch or an earlier life of the file left behind the last batch.
-fn zero_rest(segment: &Segment, bytes: &[u8], from: u64) -> Result<(), StorageError> {
+/// Makes the last segment durable as it was read, with zeros for what a torn batch or an earlier life
+/// of the file left behind the last batch.
+fn settle(segment: &Segment, bytes: &[u8], end: &End) -> Result<(), StorageError> {
     const CHUNK: usize = 64 * 1024;
-    let failed = |error| StorageError::io("cut the torn tail of log segment", &segment.path, error);
-    let start = usize::try_from(from).unwrap_or(usize::MAX);
-    let rest = bytes.get(start..).unwrap_or_default();
-    let mut dirty = false;
+    let failed = |error| StorageError::io("settle the end of log segment", &segment.path, error);
+    let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+    // A sync alone would not do: after a failed one Linux takes the pages for written. Only the
+    // batch after the last good sync can be affected, and a header without batches.
+    for (from, to) in [(0, SECTOR), (end.last, end.offset)] {
+        let kept = bytes.get(place(from)..place(to).min(bytes.len())).unwrap_or_default();
+        segment.file.write_at(from, kept).map_err(failed)?;
+    }
+    let rest = bytes.get(place(end.offset)..).unwrap_or_default();
     for (at, chunk) in rest.chunks(CHUNK).enumerate() {
         if chunk.iter().any(|byte| *byte != 0) {
-            let offset = from + (at * CHUNK) as u64;
+            let offset = end.offset + (at * CHUNK) as u64;
             segment.file.write_at(offset, &vec![0; chunk.len()]).map_err(failed)?;
-            dirty = true;
         }
     }
-    if dirty {
-        segment.file.sync().map_err(failed)?;
-    }
-    Ok(())
+    segment.file.sync().map_err(failed)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::group::{Group, tag};
 use super::{Handle, Inner};
+use crate::runtime::limits::APPLY_DELAY_MAX;
 use crate::storage::StorageError;
 
 /// How long the flusher and waiting appliers sleep at most before they look again: only a guard
@@ -25,7 +26,7 @@ impl Inner {
 
     pub(super) fn check(&self) -> Result<(), StorageError> {
         if let Some(reason) = &*self.failure.lock() {
-            return Err(StorageError::Index { reason: reason.clone() });
+            return Err(StorageError::Poisoned { reason: reason.clone() });
         }
         if self.stopping.load(Ordering::Acquire) {
             return Err(StorageError::Index { reason: "the state is closed".to_owned() });
@@ -44,11 +45,15 @@ impl Inner {
     pub(super) fn wait_for_room(&self) -> Result<(), StorageError> {
         self.check()?;
         let max = self.options.memtable_bytes_max;
-        if !self.background || self.memtable_bytes.load(Ordering::Relaxed) < max {
+        let above = self.memtable_bytes.load(Ordering::Relaxed).saturating_sub(max / 2);
+        if !self.background || above == 0 {
             return Ok(());
         }
         self.metrics.apply_waits.inc();
+        let delay = APPLY_DELAY_MAX.mul_f64((above as f64 / (max / 2) as f64).min(1.0));
         let mut guard = self.bell.lock.lock();
+        self.bell.work.notify_one();
+        self.bell.room.wait_for(&mut guard, delay);
         while self.memtable_bytes.load(Ordering::Relaxed) >= max {
             self.check()?;
             self.bell.work.notify_one();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
+use super::filter::{self, Filter};
 use super::merge::Source;
 use crate::runtime::limits::MEMTABLE_ROW_OVERHEAD;
 use crate::storage::checkpoint::{Applied, Table, Tally};
@@ -22,10 +23,28 @@ use crate::storage::{GroupId, StorageError};
 pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
 
 /// A memtable that no longer changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frozen {
     pub(super) rows: Rows,
     pub(super) bytes: usize,
+    filter: Filter,
+}
+
+impl Frozen {
+    /// An empty one that will hold about so many rows.
+    fn for_rows(rows: usize) -> Self {
+        Self { rows: Rows::new(), bytes: 0, filter: Filter::for_rows(rows) }
+    }
+
+    fn get(&self, key: &[u8], hash: u64) -> Option<&Option<Bytes>> {
+        if self.filter.may_hold(hash) { self.rows.get(key) } else { None }
+    }
+}
+
+impl Default for Frozen {
+    fn default() -> Self {
+        Self::for_rows(0)
+    }
 }
 
 /// One group's state.
@@ -67,17 +86,24 @@ impl Layers {
         self.active.bytes + self.frozen.iter().map(|table| table.bytes).sum::<usize>()
     }
 
+    /// The same without what a row costs in memory beside its bytes.
+    pub(super) fn memtable_row_bytes(&self) -> usize {
+        let bytes = |table: &Frozen| table.bytes - table.rows.len() * MEMTABLE_ROW_OVERHEAD;
+        bytes(&self.active) + self.frozen.iter().map(|table| bytes(table)).sum::<usize>()
+    }
+
     pub(super) fn get(
         &self,
         engine: &dyn Engine,
         group: GroupId,
         key: &[u8],
     ) -> Result<Option<Bytes>, StorageError> {
-        if let Some(found) = self.active.rows.get(key) {
+        let hash = filter::hash(key);
+        if let Some(found) = self.active.get(key, hash) {
             return Ok(found.clone());
         }
         for table in self.frozen.iter().rev() {
-            if let Some(found) = table.rows.get(key) {
+            if let Some(found) = table.get(key, hash) {
                 return Ok(found.clone());
             }
         }
@@ -89,22 +115,23 @@ impl Layers {
         self.base.as_ref().map_or(Ok(None), |base| base.get(key))
     }
 
-    /// Puts a change into the active memtable; returns how many bytes that added and removed.
-    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) -> (usize, usize) {
+    /// Puts a change into the active memtable.
+    pub(super) fn put(&mut self, key: Bytes, value: Option<Bytes>) {
         let value_len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         let (key_len, added) = (key.len(), value_len(&value));
-        let (added, removed) = match self.active.rows.insert(key, value) {
-            Some(previous) => (added, value_len(&previous)),
-            None => (added + key_len + MEMTABLE_ROW_OVERHEAD, 0),
-        };
-        self.active.bytes = self.active.bytes + added - removed;
-        (added, removed)
+        self.active.bytes += added;
+        self.active.filter.add(filter::hash(&key));
+        match self.active.rows.insert(key, value) {
+            Some(previous) => self.active.bytes -= value_len(&previous),
+            None => self.active.bytes += key_len + MEMTABLE_ROW_OVERHEAD,
+        }
     }
 
     /// Moves the active memtable to the frozen ones; cheap, whatever its size.
     pub(super) fn freeze(&mut self) {
         if !self.active.rows.is_empty() {
-            self.frozen.push_back(Arc::new(std::mem::take(&mut self.active)));
+            let next = Frozen::for_rows(self.active.rows.len());
+            self.frozen.push_back(Arc::new(std::mem::replace(&mut self.active, next)));
         }
     }
 

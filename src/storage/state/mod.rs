@@ -12,6 +12,8 @@
 //! newest checkpoint says, and the caller applies the log again from there.
 //! Relies on: the log being purged only behind a durable checkpoint.
 
+mod due;
+mod filter;
 mod flush;
 mod group;
 mod merge;
@@ -31,13 +33,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use self::due::Size;
 use self::group::{Group, Layers};
 use self::merge::Merge;
 use super::checkpoint::{Applied, Checkpoint, Receiver, Shelf};
-use super::engine::Engine;
+use super::engine::{Engine, Failure};
 use super::{Disk, Effect, GroupId, StorageError};
 use crate::runtime::Env;
-use crate::runtime::limits::{CHECKPOINT_DUE_BYTES_MIN, CHECKPOINT_DUE_PERCENT};
 
 pub use self::metrics::StateMetrics;
 pub use self::options::{Read, RebuildProgress, Rebuilt, StateOptions, StateStats};
@@ -68,7 +70,7 @@ struct Inner {
     memtable_bytes: AtomicUsize,
     rebuilt: Option<Rebuilt>,
     /// The first failure; nothing is applied or written after it.
-    failure: Mutex<Option<String>>,
+    failure: Failure,
     stopping: AtomicBool,
     /// Whether a thread flushes; without one `apply` does it itself.
     background: bool,
@@ -99,11 +101,13 @@ impl Applying<'_> {
 
     /// Makes changes; they become visible when the closure returns.
     pub fn put_effects(&mut self, effects: Vec<Effect>) {
+        let before = self.layers.active.bytes;
         for Effect { key, value } in effects {
-            let (added, removed) = self.layers.put(key, value);
-            self.inner.memtable_bytes.fetch_add(added, Ordering::Relaxed);
-            self.inner.memtable_bytes.fetch_sub(removed, Ordering::Relaxed);
+            self.layers.put(key, value);
         }
+        // One change of the shared counter for all: it may shrink, so it wraps.
+        let grown = self.layers.active.bytes.wrapping_sub(before);
+        self.inner.memtable_bytes.fetch_add(grown, Ordering::Relaxed);
     }
 
     /// Says up to where the log is applied now.
@@ -210,20 +214,17 @@ impl State {
 
     /// Groups whose changes since their checkpoint are large against the checkpoint: until they are
     /// written into a new one they take memory and several times their bytes in the working index.
-    /// Worst first.
+    /// Earlier while the working index is large. Worst first.
     pub fn checkpoints_due(&self) -> Vec<GroupId> {
-        let groups: Vec<_> = self.0.inner.groups.read().values().cloned().collect();
-        let mut due: Vec<(u64, GroupId)> = Vec::new();
-        for group in groups {
+        let inner = &*self.0.inner;
+        let groups: Vec<_> = inner.groups.read().values().cloned().collect();
+        let sizes = groups.into_iter().map(|group| {
             let layers = group.layers.read();
-            let changed = layers.delta.bytes + layers.memtable_bytes() as u64;
-            let share = layers.base_tally.bytes / 100 * CHECKPOINT_DUE_PERCENT;
-            if changed > share.max(CHECKPOINT_DUE_BYTES_MIN) {
-                due.push((changed - share, group.id));
-            }
-        }
-        due.sort_by(|a, b| b.cmp(a));
-        due.into_iter().map(|(_, group)| group).collect()
+            let (base, indexed) = (layers.base_tally.bytes, layers.delta.bytes);
+            let changed = indexed + layers.memtable_row_bytes() as u64;
+            Size { group: group.id, changed, base, indexed }
+        });
+        due::due(sizes.collect(), inner.shelf.bytes())
     }
 
     /// Starts to receive a checkpoint of a group from another node.

@@ -22,7 +22,9 @@ use super::{Bell, Handle, Inner, State, StateMetrics};
 use crate::runtime::Env;
 use crate::runtime::limits::INDEX_SCAN_ROWS;
 use crate::storage::checkpoint::{Applied, Shelf, Tally};
-use crate::storage::engine::{Engine, EngineRow, MemoryEngine, SledEngine, Space, contain};
+use crate::storage::engine::{
+    Engine, EngineRow, Failure, GuardedEngine, MemoryEngine, SledEngine, Space, contain,
+};
 use crate::storage::{Disk, GroupId, OpenMode, StorageError};
 
 const MARKER: &str = "state.clean";
@@ -63,9 +65,12 @@ impl State {
         let started = env.clock.now();
         let shelf = Shelf::open(disk.clone())?;
         let marker = take_marker(&*disk)?;
+        let failure = Failure::default();
         let index = match &real_root {
             None => Index::fresh(Arc::new(MemoryEngine::default()), 0, None),
-            Some(root) => open_index(&root.join(INDEX_DIR), marker, &shelf, &options, env)?,
+            Some(root) => {
+                open_index(&root.join(INDEX_DIR), marker, &shelf, &options, env, &failure)?
+            }
         };
         let verify = index.distrust.is_some() && options.verify_after_unclean_stop;
         let mut done = RebuildProgress { groups_total: shelf.groups().len(), ..Default::default() };
@@ -104,7 +109,7 @@ impl State {
             groups: RwLock::new(groups.into_iter().map(group).collect()),
             memtable_bytes: AtomicUsize::new(0),
             rebuilt,
-            failure: Mutex::new(None),
+            failure,
             stopping: false.into(),
             background: real_root.is_some(),
             bell: Bell::default(),
@@ -163,17 +168,24 @@ fn open_index(
     shelf: &Shelf,
     options: &StateOptions,
     env: &Env,
+    failure: &Failure,
 ) -> Result<Index, StorageError> {
+    let guard = |engine| -> Arc<dyn Engine> {
+        Arc::new(GuardedEngine::new(engine, failure.clone(), env.tasks.clone()))
+    };
     let believed = marker.and_then(|generation| {
         let engine = SledEngine::open(dir, options.index_cache_bytes).map_err(|e| e.to_string())?;
-        // Reading is contained as well: damage shows itself as a panic at any point.
-        let trailers =
-            contain(|| believe(&engine, generation, shelf)).map_err(|e| e.to_string())?;
-        Ok((engine, generation, trailers?))
+        // Reading is contained as well: damage shows itself as a panic at any point, also in the
+        // end of an engine that is not believed.
+        let believed = contain(move || {
+            let trailers = believe(&engine, generation, shelf);
+            trailers.map(|trailers| (engine, generation, trailers))
+        });
+        believed.map_err(|e| e.to_string())?
     });
     let reason = match believed {
         Ok((engine, generation, trailers)) => {
-            return Ok(Index { engine: Arc::new(engine), generation, trailers, distrust: None });
+            return Ok(Index { engine: guard(engine), generation, trailers, distrust: None });
         }
         Err(reason) => reason,
     };
@@ -183,7 +195,7 @@ fn open_index(
             .or_else(|_not_a_directory| std::fs::remove_file(dir))
             .map_err(|e| StorageError::io("remove working index", dir, e))?;
     }
-    let engine = Arc::new(SledEngine::open(dir, options.index_cache_bytes)?);
+    let engine = guard(SledEngine::open(dir, options.index_cache_bytes)?);
     // The first start of a node has nothing to distrust.
     let distrust = (existed || !shelf.groups().is_empty()).then_some(reason);
     Ok(Index::fresh(engine, env.rng.next(), distrust))
@@ -255,7 +267,7 @@ fn each_chunk(
 
 /// Reads the clean marker and removes it durably; the generation, or why there is none.
 #[allow(clippy::indexing_slicing, reason = "the buffer has the marker's fixed length")]
-fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
+pub(super) fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     let path = Path::new(MARKER);
     let io = |action, e| StorageError::io(action, path, e);
     if !disk.exists(path).map_err(|e| io("look for clean marker", e))? {
@@ -274,7 +286,7 @@ fn take_marker(disk: &dyn Disk) -> Result<Result<u64, String>, StorageError> {
     Ok(if whole { Ok(generation) } else { Err("the clean marker is damaged".to_owned()) })
 }
 
-fn write_marker(disk: &dyn Disk, generation: u64) -> Result<(), StorageError> {
+pub(super) fn write_marker(disk: &dyn Disk, generation: u64) -> Result<(), StorageError> {
     let (temporary, path) = (Path::new(MARKER_TEMPORARY), Path::new(MARKER));
     let mut bytes = BytesMut::new();
     bytes.put_slice(MARKER_MAGIC);

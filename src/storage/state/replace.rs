@@ -38,6 +38,8 @@ impl State {
         inner.check()?;
         let found = inner.find(group).expect("a checkpoint is asked of a group that has state");
         let _moving = found.moving.lock();
+        // Again: while this waited the state may have failed or closed.
+        inner.check()?;
         let started = inner.env.clock.now();
         let view = {
             let mut layers = found.layers.write();
@@ -78,6 +80,7 @@ impl State {
         assert_eq!(received.group(), group, "a checkpoint is installed into its own group");
         let found = inner.find_or_create(group);
         let _moving = found.moving.lock();
+        inner.check()?;
         let installed = inner
             .shelf
             .adopt(received)
@@ -88,19 +91,25 @@ impl State {
         installed
     }
 
-    /// Removes all state of a group. A crash in the middle may leave its checkpoint: the caller
-    /// drops groups again that it no longer knows.
+    /// Removes all state of a group, durably. A crash in the middle may leave its checkpoint: the
+    /// caller drops groups again that it no longer knows. Nobody applies to the group meanwhile.
     pub fn drop_group(&self, group: GroupId) -> Result<(), StorageError> {
         let inner = &*self.0.inner;
         inner.check()?;
         let Some(found) = inner.find(group) else { return Ok(()) };
         let _moving = found.moving.lock();
-        inner.shelf.forget(group);
-        inner.groups.write().remove(&group);
+        inner.check()?;
         let old = std::mem::take(&mut *found.layers.write());
         inner.memtable_bytes.fetch_sub(old.memtable_bytes(), Ordering::Relaxed);
         inner.ring();
-        inner.engine.clear(group)
+        // The index before the entry in the map: a group of the same number that is made later
+        // must not lose rows to this.
+        let dropped = inner.engine.clear(group).and_then(|()| inner.shelf.forget(group));
+        inner.groups.write().remove(&group);
+        if let Err(error) = &dropped {
+            inner.fail(error);
+        }
+        dropped
     }
 }
 

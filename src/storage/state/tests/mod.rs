@@ -2,16 +2,22 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files behind the disk's back")]
 
+mod crash;
 mod model;
 mod place;
 mod threads;
+mod with_log;
+
+use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use self::place::{Place, applied, put, value_of};
 use crate::storage::checkpoint::Applied;
+use crate::storage::engine::GuardedEngine;
+use crate::storage::engine::tests::{Breakable, Mood};
 use crate::storage::{Effect, StorageError};
-use std::ops::Bound;
 
 #[test]
 fn a_value_is_found_in_every_layer_and_a_removed_one_in_none() {
@@ -139,6 +145,31 @@ fn no_flipped_byte_of_the_index_changes_what_is_read() {
         let rows = state.scan(1, Bound::Unbounded, Bound::Unbounded, 1000).unwrap().0;
         assert_eq!(rows.len(), if last == 1 { 1 } else { 99 }, "byte {at}");
         assert_eq!(last == 1, state.rebuilt().is_some(), "byte {at}");
+    }
+}
+
+#[test]
+fn an_index_that_fails_while_running_stops_the_node_and_is_made_anew() {
+    for mood in [Mood::Fails, Mood::Panics] {
+        let place = Place::in_memory();
+        let mut state = place.open();
+        let engine = Arc::new(Breakable::default());
+        let inner = Arc::get_mut(&mut Arc::get_mut(&mut state.0).unwrap().inner).unwrap();
+        let (failure, tasks) = (inner.failure.clone(), inner.env.tasks.clone());
+        inner.engine = Arc::new(GuardedEngine::new(engine.clone(), failure, tasks.clone()));
+        put(&state, 1, 1, "k", Some("in the checkpoint"));
+        state.checkpoint(1).unwrap();
+        put(&state, 1, 2, "k", Some("in the index"));
+        place::flush_all(&state);
+        engine.set(mood);
+        assert!(matches!(state.get(1, b"k"), Err(StorageError::Index { .. })));
+        assert!(tasks.failure().unwrap().contains("a restart makes it anew"));
+        assert!(matches!(state.apply(1, |_| Ok(())), Err(StorageError::Poisoned { .. })));
+        assert!(state.checkpoint(1).is_err());
+        assert!(state.close().is_err(), "a clean stop would be believed");
+        drop(state);
+        let state = place.open();
+        assert_eq!(state.applied(1), Some(applied(1)), "the log is applied again from here");
     }
 }
 
