@@ -4,9 +4,11 @@
 //! us do. It keeps two images: what a running program sees, and what would survive.
 //!
 //! Promises: the same calls and the same seed leave the same bytes. After `power_cut` the content
-//! of a file is what its last sync left plus a prefix of the later writes, the last of them torn at
-//! a sector; names changed after the last `sync_dir` of their directory are kept up to a random
-//! point only. Directories themselves are durable at once. Files opened before a power cut fail.
+//! of a file is what its last sync left plus any part of the later writes: nothing, a prefix torn at
+//! a sector, all, or sectors here and there, as drives that reorder leave them. Of the names changed
+//! after the last `sync_dir` of their directory some are kept. A sync that failed has made nothing
+//! durable, and the next one will not either: the system takes those bytes for written, and still
+//! shows them until `forget`. Directories are durable at once. Files opened before a cut fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,6 +42,8 @@ struct Inner {
     next_file: u64,
     life: u64,
     syncs: u64,
+    operations: u64,
+    cut_operation: Option<u64>,
     fail_sync: Option<u64>,
     cut_sync: Option<u64>,
     dead: bool,
@@ -97,6 +101,17 @@ impl SimDisk {
         self.inner.lock().cut_sync = Some(nth);
     }
 
+    /// Everything so far that changes a file or a name, and every sync.
+    pub fn operations(&self) -> u64 {
+        self.inner.lock().operations
+    }
+
+    /// The power goes in the middle of the operation that brings the count to `nth`: it may have
+    /// happened, in part or not at all, and it and every later call fails.
+    pub fn die_at_operation(&self, nth: u64) {
+        self.inner.lock().cut_operation = Some(nth);
+    }
+
     /// Bytes by which files may still grow before ENOSPC; `None` lifts the bound.
     pub fn set_budget(&self, bytes: Option<u64>) {
         self.inner.lock().budget = bytes;
@@ -107,14 +122,16 @@ impl SimDisk {
         *self.before_sync.lock() = Some(Arc::new(hook));
     }
 
-    /// Loses what was not synced, but for a prefix chosen by `seed`, and lifts all faults.
+    /// Loses what was not synced, but for a part chosen by `seed`, and lifts all faults.
     pub fn power_cut(&self, seed: u64) {
         let mut chance = fastrand::Rng::with_seed(seed);
         let mut inner = self.inner.lock();
         let changes = std::mem::take(&mut inner.name_changes);
-        let kept = chance.usize(0..=changes.len());
-        for change in changes.into_iter().take(kept) {
-            change.run(&mut inner.durable_names);
+        let loss = Loss::by(&mut chance, changes.len());
+        for (at, change) in changes.into_iter().enumerate() {
+            if loss.keeps(at, &mut chance) {
+                change.run(&mut inner.durable_names);
+            }
         }
         inner.names = inner.durable_names.clone();
         let named: BTreeSet<u64> = inner.names.values().copied().collect();
@@ -125,6 +142,7 @@ impl SimDisk {
         inner.life += 1;
         inner.fail_sync = None;
         inner.cut_sync = None;
+        inner.cut_operation = None;
         inner.dead = false;
     }
 
@@ -150,13 +168,11 @@ impl SimDisk {
         }
         let mut inner = self.inner.lock();
         inner.check()?;
+        inner.operate()?;
         inner.syncs += 1;
         if inner.cut_sync.is_some_and(|nth| inner.syncs >= nth) {
             inner.dead = true;
             inner.check()?;
-        }
-        if inner.fail_sync == Some(inner.syncs) {
-            return Err(io::Error::from_raw_os_error(5));
         }
         Ok(inner)
     }
@@ -178,9 +194,22 @@ impl Inner {
         Ok(())
     }
 
-    fn change_name(&mut self, change: NameChange) {
+    /// Counts an operation that has just been noted as not yet durable.
+    fn operate(&mut self) -> io::Result<()> {
+        self.operations += 1;
+        self.dead |= self.cut_operation.is_some_and(|nth| self.operations >= nth);
+        self.check()
+    }
+
+    fn sync_fails(&self) -> io::Result<()> {
+        let fails = self.fail_sync == Some(self.syncs);
+        if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    fn change_name(&mut self, change: NameChange) -> io::Result<()> {
         change.clone().run(&mut self.names);
         self.name_changes.push(change);
+        self.operate()
     }
 }
 
@@ -211,36 +240,75 @@ impl NameChange {
     }
 }
 
-impl Change {
-    fn run(&self, image: &mut Vec<u8>, bytes_kept: usize) {
+/// How much a power cut leaves of a row of changes that were not synced.
+enum Loss {
+    /// The first so many, and nothing after.
+    Prefix(usize),
+    /// Each with this chance in a hundred.
+    Scattered(u8),
+}
+
+impl Loss {
+    fn by(chance: &mut fastrand::Rng, changes: usize) -> Self {
+        match chance.u8(0..4) {
+            0 => Self::Prefix(0),
+            1 => Self::Prefix(chance.usize(0..=changes)),
+            2 => Self::Scattered(50),
+            _ => Self::Scattered(chance.u8(5..=100)),
+        }
+    }
+
+    fn keeps(&self, at: usize, chance: &mut fastrand::Rng) -> bool {
         match self {
-            Self::Write(offset, bytes) => {
-                let bytes = bytes.get(..bytes_kept.min(bytes.len())).unwrap_or(bytes);
-                let end = offset + bytes.len();
-                if image.len() < end {
-                    image.resize(end, 0);
-                }
-                if let Some(target) = image.get_mut(*offset..end) {
-                    target.copy_from_slice(bytes);
-                }
-            }
+            Self::Prefix(kept) => at < *kept,
+            Self::Scattered(percent) => chance.u8(0..100) < *percent,
+        }
+    }
+}
+
+impl Change {
+    fn run(&self, image: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => put(image, *offset, bytes),
             Self::Length(len) => image.resize(*len, 0),
         }
+    }
+
+    /// The change in pieces that a power cut leaves whole.
+    fn pieces(self) -> Vec<Self> {
+        let Self::Write(offset, bytes) = self else { return vec![self] };
+        let mut pieces = Vec::new();
+        let (mut at, mut rest) = (offset, bytes.as_slice());
+        while !rest.is_empty() {
+            // Sectors are counted from the start of the file, so the first piece may be shorter.
+            let len = (SECTOR_BYTES - at % SECTOR_BYTES).min(rest.len());
+            let (piece, after) = rest.split_at(len);
+            pieces.push(Self::Write(at, piece.to_vec()));
+            (at, rest) = (at + len, after);
+        }
+        pieces
+    }
+}
+
+fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if image.len() < end {
+        image.resize(end, 0);
+    }
+    if let Some(target) = image.get_mut(offset..end) {
+        target.copy_from_slice(bytes);
     }
 }
 
 impl Content {
     fn lose(&mut self, chance: &mut fastrand::Rng) {
         let changes = std::mem::take(&mut self.unsynced);
-        let whole = chance.usize(0..=changes.len());
-        for change in changes.iter().take(whole) {
-            change.run(&mut self.durable, usize::MAX);
-        }
-        if let Some(torn @ Change::Write(offset, bytes)) = changes.get(whole) {
-            // Sectors are counted from the start of the file, so the first piece may be shorter.
-            let sectors = chance.usize(0..=bytes.len() / SECTOR_BYTES);
-            let end = (offset / SECTOR_BYTES + sectors) * SECTOR_BYTES;
-            torn.run(&mut self.durable, end.saturating_sub(*offset));
+        let pieces: Vec<Change> = changes.into_iter().flat_map(Change::pieces).collect();
+        let loss = Loss::by(chance, pieces.len());
+        for (at, piece) in pieces.into_iter().enumerate() {
+            if loss.keeps(at, chance) {
+                piece.run(&mut self.durable);
+            }
         }
         self.seen = self.durable.clone();
     }
@@ -255,6 +323,7 @@ impl Disk for SimDisk {
                 let content = inner.files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
                 content.seen.clear();
                 content.unsynced.push(Change::Length(0));
+                inner.operate()?;
                 id
             }
             (Some(id), _) => id,
@@ -266,7 +335,7 @@ impl Disk for SimDisk {
                 let id = inner.next_file;
                 inner.next_file += 1;
                 inner.files.insert(id, Content::default());
-                inner.change_name(NameChange::Create(path.to_owned(), id));
+                inner.change_name(NameChange::Create(path.to_owned(), id))?;
                 id
             }
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
@@ -281,8 +350,7 @@ impl Disk for SimDisk {
         if !inner.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        inner.change_name(NameChange::Rename(from.to_owned(), to.to_owned()));
-        Ok(())
+        inner.change_name(NameChange::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -291,8 +359,7 @@ impl Disk for SimDisk {
         if !inner.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        inner.change_name(NameChange::Remove(path.to_owned()));
-        Ok(())
+        inner.change_name(NameChange::Remove(path.to_owned()))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -315,6 +382,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.begin_sync()?;
+        inner.sync_fails()?;
         let (done, rest) = std::mem::take(&mut inner.name_changes)
             .into_iter()
             .partition::<Vec<_>, _>(|change| change.touches(path));
@@ -370,9 +438,10 @@ impl SimFile {
         };
         inner.charge(end.saturating_sub(len))?;
         self.with(&mut inner, |content| {
-            change.run(&mut content.seen, usize::MAX);
+            change.run(&mut content.seen);
             content.unsynced.push(change);
-        })
+        })?;
+        inner.operate()
     }
 }
 
@@ -396,9 +465,22 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.disk.begin_sync()?;
+        let result = inner.sync_fails();
         self.with(&mut inner, |content| {
             for change in std::mem::take(&mut content.unsynced) {
-                change.run(&mut content.durable, usize::MAX);
+                if result.is_ok() {
+                    change.run(&mut content.durable);
+                }
+            }
+        })?;
+        result
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        self.with(&mut self.disk.inner.lock(), |content| {
+            content.seen = content.durable.clone();
+            for change in &content.unsynced {
+                change.run(&mut content.seen);
             }
         })
     }
