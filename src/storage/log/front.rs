@@ -221,6 +221,12 @@ impl Front {
             return;
         }
         let next = upto.index + 1;
+        assert!(
+            group.first >= group.next || group.first <= next,
+            "group {id}: the log starts with {}, a mark at {} leaves a hole: a log has no holes",
+            group.first,
+            upto.index
+        );
         while group.recent_first() < next
             && let Some(bytes) = group.recent.pop_front()
         {

@@ -154,7 +154,9 @@ impl Log {
 
     /// The groups that have anything here.
     pub fn groups(&self) -> Vec<GroupId> {
-        self.shared.front.lock().groups.keys().copied().collect()
+        let front = self.shared.front.lock();
+        let some = front.groups.iter().filter(|(_, group)| group.state() != GroupState::default());
+        some.map(|(id, _)| *id).collect()
     }
 
     /// What is known of a group, durable or not; default for an unknown one.

@@ -74,9 +74,6 @@ pub(super) fn recover(
     let spares = Spares::open(Arc::clone(disk), dir, &names, options.segment_bytes)?;
     let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).collect();
     seqs.sort_unstable();
-    if seqs.is_empty() && spares.newest() > 1 {
-        return Err(corrupt(dir, 0, "there are spare files, but no segment at all"));
-    }
     let gap = seqs.iter().zip(seqs.iter().skip(1)).rposition(|(seq, next)| seq + 1 != *next);
     let (strays, run) = seqs.split_at(gap.map_or(0, |at| at + 1));
     let mut recovery = Recovery {

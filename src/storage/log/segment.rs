@@ -90,11 +90,6 @@ impl Spares {
         self.free.len()
     }
 
-    /// The highest number of a spare so far; the first segment of a log was number one.
-    pub(super) fn newest(&self) -> u64 {
-        self.next_number
-    }
-
     /// From now on new files are filled on a thread of their own.
     pub(super) fn fill_aside(&mut self, tasks: &Tasks) {
         self.filler.set_aside(tasks);

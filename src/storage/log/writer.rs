@@ -253,7 +253,8 @@ impl Writer {
     }
 
     /// Decides whether the oldest segment's live records are to be written anew: when there are
-    /// many segments, and most of what they hold is dead, so that it gains room.
+    /// many segments, and most of what they hold is dead. Were everything alive written anew, less
+    /// would be left than starts this: so it ends.
     fn plan_rewrite(&mut self) {
         let kept = self.shared.kept.lock();
         let Some((seq, _)) = kept.segments.first_key_value() else { return };
@@ -264,7 +265,8 @@ impl Writer {
         let live: u64 = kept.live.values().map(|live| live.bytes).sum();
         let total: u64 = kept.segments.values().map(|segment| segment.len).sum();
         let many = kept.segments.len() > self.shared.options.segments_soft_max;
-        if many && live < total / 2 && *seq != self.segment.seq && kept.live_of(*seq).items > 0 {
+        let gains = 2 * (live + self.segment.len) < total;
+        if many && gains && *seq != self.segment.seq && kept.live_of(*seq).items > 0 {
             self.rewriting = Some((*seq, kept.items_of(*seq).into()));
         }
     }
