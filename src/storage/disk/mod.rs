@@ -10,6 +10,7 @@
 
 pub mod real;
 pub mod sim;
+mod tear;
 
 #[cfg(test)]
 mod tests;

@@ -18,10 +18,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::tear::{Change, Content, Loss};
 use super::{Disk, DiskFile, OpenMode};
-
-/// Size of the unit that a power cut does not tear.
-pub const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory with faults on demand. Clones share the disk.
 #[derive(Clone, Default)]
@@ -55,18 +53,6 @@ enum NameChange {
     Create(PathBuf, u64),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
-}
-
-#[derive(Default)]
-struct Content {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
 }
 
 impl fmt::Debug for SimDisk {
@@ -140,10 +126,14 @@ impl SimDisk {
             content.lose(&mut chance);
         }
         inner.life += 1;
-        inner.fail_sync = None;
-        inner.cut_sync = None;
-        inner.cut_operation = None;
-        inner.dead = false;
+        inner.lift_faults();
+    }
+
+    /// The process is killed and started anew: nothing is lost, but files opened before fail.
+    pub fn kill(&self) {
+        let mut inner = self.inner.lock();
+        inner.life += 1;
+        inner.lift_faults();
     }
 
     /// Flips one bit of a file, in both images.
@@ -181,6 +171,11 @@ impl SimDisk {
 impl Inner {
     fn check(&self) -> io::Result<()> {
         if self.dead { Err(io::Error::other("the power is cut")) } else { Ok(()) }
+    }
+
+    fn lift_faults(&mut self) {
+        (self.fail_sync, self.cut_sync, self.cut_operation) = (None, None, None);
+        self.dead = false;
     }
 
     fn charge(&mut self, growth: usize) -> io::Result<()> {
@@ -237,80 +232,6 @@ impl NameChange {
                 from.parent() == Some(directory) || to.parent() == Some(directory)
             }
         }
-    }
-}
-
-/// How much a power cut leaves of a row of changes that were not synced.
-enum Loss {
-    /// The first so many, and nothing after.
-    Prefix(usize),
-    /// Each with this chance in a hundred.
-    Scattered(u8),
-}
-
-impl Loss {
-    fn by(chance: &mut fastrand::Rng, changes: usize) -> Self {
-        match chance.u8(0..4) {
-            0 => Self::Prefix(0),
-            1 => Self::Prefix(chance.usize(0..=changes)),
-            2 => Self::Scattered(50),
-            _ => Self::Scattered(chance.u8(5..=100)),
-        }
-    }
-
-    fn keeps(&self, at: usize, chance: &mut fastrand::Rng) -> bool {
-        match self {
-            Self::Prefix(kept) => at < *kept,
-            Self::Scattered(percent) => chance.u8(0..100) < *percent,
-        }
-    }
-}
-
-impl Change {
-    fn run(&self, image: &mut Vec<u8>) {
-        match self {
-            Self::Write(offset, bytes) => put(image, *offset, bytes),
-            Self::Length(len) => image.resize(*len, 0),
-        }
-    }
-
-    /// The change in pieces that a power cut leaves whole.
-    fn pieces(self) -> Vec<Self> {
-        let Self::Write(offset, bytes) = self else { return vec![self] };
-        let mut pieces = Vec::new();
-        let (mut at, mut rest) = (offset, bytes.as_slice());
-        while !rest.is_empty() {
-            // Sectors are counted from the start of the file, so the first piece may be shorter.
-            let len = (SECTOR_BYTES - at % SECTOR_BYTES).min(rest.len());
-            let (piece, after) = rest.split_at(len);
-            pieces.push(Self::Write(at, piece.to_vec()));
-            (at, rest) = (at + len, after);
-        }
-        pieces
-    }
-}
-
-fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if image.len() < end {
-        image.resize(end, 0);
-    }
-    if let Some(target) = image.get_mut(offset..end) {
-        target.copy_from_slice(bytes);
-    }
-}
-
-impl Content {
-    fn lose(&mut self, chance: &mut fastrand::Rng) {
-        let changes = std::mem::take(&mut self.unsynced);
-        let pieces: Vec<Change> = changes.into_iter().flat_map(Change::pieces).collect();
-        let loss = Loss::by(chance, pieces.len());
-        for (at, piece) in pieces.into_iter().enumerate() {
-            if loss.keeps(at, chance) {
-                piece.run(&mut self.durable);
-            }
-        }
-        self.seen = self.durable.clone();
     }
 }
 

@@ -250,6 +250,30 @@ fn cut_at(seed: u64, cut: u64, tear: u64) -> Result<(), String> {
     workload.found(&log)
 }
 
+/// Kills the process instead: what the next one finds it takes for durable, so it must be.
+fn kill_at(seed: u64, kill: u64, fail: bool) -> Result<(), String> {
+    let disk = SimDisk::new();
+    if fail {
+        disk.fail_sync(kill);
+    } else {
+        disk.die_at_operation(kill);
+    }
+    let mut workload = Workload::new(seed);
+    if let Ok(log) = try_open(&disk) {
+        workload.run(&log, ROUNDS);
+    }
+    disk.kill();
+    let log = try_open(&disk).map_err(|error| format!("does not open: {error}"))?;
+    workload.found(&log)?;
+    workload.lazies_durable = workload.lazies.len();
+    if kill % 2 == 0 {
+        workload.run(&log, 2);
+    }
+    disk.power_cut(kill);
+    let log = try_open(&disk).map_err(|error| format!("does not open again: {error}"))?;
+    workload.found(&log)
+}
+
 fn cut_everywhere(seed: u64, tears: u64) {
     let whole = SimDisk::new();
     let log = open(&whole);
@@ -271,6 +295,19 @@ fn cut_everywhere(seed: u64, tears: u64) {
 #[test]
 fn power_that_goes_at_any_operation_loses_nothing_acknowledged() {
     cut_everywhere(5, 3);
+}
+
+#[test]
+fn what_a_start_finds_after_a_kill_or_a_failed_sync_survives_a_power_cut() {
+    let whole = SimDisk::new();
+    Workload::new(6).run(&open(&whole), ROUNDS);
+    for kill in 1..=whole.operations() {
+        for fail in [false, true] {
+            if let Err(reason) = kill_at(6, kill, fail) {
+                panic!("kill_at(6, {kill}, {fail}): {reason}");
+            }
+        }
+    }
 }
 
 #[test]
