@@ -97,7 +97,7 @@ pub const LOG_READ_GAP_BYTES: u32 = 32 * 1024;
 
 /// Zeros after which a segment being filled is synced: appends wait no longer for the disk than
 /// for so much.
-pub const LOG_FILL_SYNC_BYTES: u64 = 1024 * 1024;
+pub const LOG_FILL_SYNC_BYTES: u64 = 256 * 1024;
 
 // --- peer -----------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 //!
 //! Why it exists: a sync of a file whose size does not change costs about two thirds of one that
 //! grows, so a segment has its full size before it is used. Filling takes the disk for a while: a
-//! thread of its own does it, so that no append waits behind it. Without a thread (tests,
-//! simulations) the writer fills piece by piece.
+//! thread of its own does it, in small pieces and no faster than the segment in use fills up, so that
+//! appends wait for none of it. Without a thread (tests, simulations) the writer fills by hand.
 //!
 //! Promises: a file that is handed over is whole and synced; its name is not. One at a time.
 
@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::runtime::Tasks;
 use crate::runtime::limits::LOG_FILL_SYNC_BYTES;
@@ -36,13 +38,38 @@ struct Aside {
     orders: Option<SyncSender<PathBuf>>,
     filled: Receiver<Filled>,
     under_way: bool,
-    stop: Arc<AtomicBool>,
+    pace: Arc<Pace>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// How far the thread may fill.
+#[derive(Debug, Default)]
+struct Pace {
+    target: Mutex<u64>,
+    moved: Condvar,
+    stop: AtomicBool,
+}
+
+impl Pace {
+    fn set(&self, target: u64) {
+        *self.target.lock() = target;
+        self.moved.notify_one();
+    }
+
+    /// Waits until more than `filled` is wanted; whether it is.
+    fn wait(&self, filled: u64) -> bool {
+        let mut target = self.target.lock();
+        while *target < filled + LOG_FILL_SYNC_BYTES && !self.stop.load(Ordering::Relaxed) {
+            self.moved.wait(&mut target);
+        }
+        !self.stop.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.pace.stop.store(true, Ordering::Relaxed);
+        self.pace.set(0);
         self.orders = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -70,21 +97,21 @@ impl Filler {
     pub(super) fn set_aside(&mut self, tasks: &Tasks) {
         let (orders, ordered) = sync_channel::<PathBuf>(1);
         let (done, filled) = sync_channel(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let (disk, bytes, stopped) = (Arc::clone(&self.disk), self.bytes, Arc::clone(&stop));
+        let pace = Arc::new(Pace::default());
+        let (disk, bytes, paced) = (Arc::clone(&self.disk), self.bytes, Arc::clone(&pace));
         let thread = tasks.thread("log-fill", move || {
             for path in ordered {
-                let result = fill_aside(&disk, path, bytes, &stopped);
+                let result = fill_aside(&disk, path, bytes, &paced);
                 if done.send(result).is_err() {
                     break;
                 }
             }
         });
         let (orders, thread) = (Some(orders), Some(thread));
-        self.aside = Some(Aside { orders, filled, under_way: false, stop, thread });
+        self.aside = Some(Aside { orders, filled, under_way: false, pace, thread });
     }
 
-    /// Goes on with the next file: by hand up to `target` bytes, aside without waiting. Returns it
+    /// Goes on with the next file: up to `target` bytes, aside without waiting. Returns it
     /// once it is whole; `next_path` names it when it is begun.
     pub(super) fn advance(
         &mut self,
@@ -93,6 +120,7 @@ impl Filler {
     ) -> Result<Option<PathBuf>, StorageError> {
         let Some(aside) = &mut self.aside else { return self.by_hand(target, next_path) };
         if aside.under_way {
+            aside.pace.set(target);
             return match aside.filled.try_recv() {
                 Ok(result) => {
                     aside.under_way = false;
@@ -103,6 +131,7 @@ impl Filler {
             };
         }
         if let Some(orders) = &aside.orders {
+            aside.pace.set(target);
             aside.under_way = orders.try_send(next_path()).is_ok();
         }
         Ok(None)
@@ -114,6 +143,7 @@ impl Filler {
             && aside.under_way
         {
             aside.under_way = false;
+            aside.pace.set(u64::MAX);
             if let Ok(result) = aside.filled.recv() {
                 return result;
             }
@@ -149,10 +179,10 @@ fn fill_aside(
     disk: &Arc<dyn Disk>,
     path: PathBuf,
     bytes: u64,
-    stop: &AtomicBool,
+    pace: &Pace,
 ) -> Result<PathBuf, StorageError> {
     let mut filling = Filling::begin(disk, path)?;
-    while filling.filled < bytes && !stop.load(Ordering::Relaxed) {
+    while filling.filled < bytes && pace.wait(filling.filled) {
         if let Err(error) = filling.fill(filling.filled + LOG_FILL_SYNC_BYTES, bytes) {
             remove(disk, &filling.path)?;
             return Err(error);

@@ -222,9 +222,9 @@ impl Writer {
         }
         self.plan_rewrite();
         if !self.out_of_room {
-            // The next segment is whole when half of this one is used: ready in time, and the
+            // The next segment is whole well before this one is used up: ready in time, and the
             // zeros are spread over many batches.
-            match self.spares.prepare(self.offset.saturating_mul(2)) {
+            match self.spares.prepare(self.offset + self.offset / 2) {
                 Ok(()) => self.shared.front.lock().full = false,
                 Err(error @ StorageError::Full { .. }) => {
                     tracing::error!(%error, "no room for the next log segment; refusing new work");

@@ -194,7 +194,8 @@ impl Workload {
     /// The newest durable value or a later one, and none of before a drop or of a later version.
     fn check_lazy(&self, key: u64, held: usize, value: Option<&Bytes>) -> Result<(), String> {
         let ours = self.lazies.iter().enumerate().filter(|(_, lazy)| lazy.key == key);
-        let in_time = ours.clone().filter(|(_, lazy)| lazy.after <= held);
+        // Commit marks come no earlier than their entries; notes have nothing to do with entries.
+        let in_time = ours.filter(|(_, lazy)| lazy.after <= held || lazy.key >= GROUPS);
         let dropped = in_time.clone().filter(|(_, lazy)| lazy.value.is_none()).last();
         let durable = in_time.clone().filter(|(at, _)| *at < self.lazies_durable).last();
         let oldest = dropped.max_by_at(durable).map(|(at, _)| at);

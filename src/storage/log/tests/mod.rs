@@ -1,6 +1,7 @@
 //! The log on a simulated disk, driven inline: a model, power cuts at every sync, and faults.
 
 mod crash;
+mod damage;
 mod expected;
 mod model;
 
