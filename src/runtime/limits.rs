@@ -122,6 +122,13 @@ pub const LOG_LAZY_MS: u64 = 200;
 /// Most bytes that one read of consecutive entries takes from a segment at once.
 pub const LOG_READ_SPAN_BYTES: u64 = 1024 * 1024;
 
+/// Bytes of others between two entries of a group above which a read of its own costs less.
+pub const LOG_READ_GAP_BYTES: u32 = 32 * 1024;
+
+/// Zeros after which a segment being filled is synced: appends wait no longer for the disk than
+/// for so much.
+pub const LOG_FILL_SYNC_BYTES: u64 = 256 * 1024;
+
 // --- peer -----------------------------------------------------------------------------------
 
 /// Longest payload of one frame. A frame must fit whole into memory on both sides; long bodies go

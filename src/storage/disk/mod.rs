@@ -11,6 +11,7 @@
 mod lock;
 pub mod real;
 pub mod sim;
+mod tear;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,12 @@ pub trait DiskFile: Send + Sync + Debug + 'static {
 
     /// Makes contents, and as much metadata as is needed to read them, durable (`fdatasync`).
     fn sync(&self) -> io::Result<()>;
+
+    /// Drops what the system keeps of the file in memory but for what it has yet to write, so that
+    /// the next read tells what is on the disk: after a failed sync the two differ. A hint.
+    fn forget(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;

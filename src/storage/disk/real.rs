@@ -117,6 +117,11 @@ impl DiskFile for RealFile {
         self.file.sync_data()
     }
 
+    #[cfg(target_os = "linux")]
+    fn forget(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

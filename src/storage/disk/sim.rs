@@ -4,9 +4,11 @@
 //! us do. It keeps two images: what a running program sees, and what would survive.
 //!
 //! Promises: the same calls and the same seed leave the same bytes. After `power_cut` the content
-//! of a file is what its last sync left plus a prefix of the later writes, the last of them torn at
-//! a sector; names changed after the last `sync_dir` of their directory are kept up to a random
-//! point only. Directories themselves are durable at once. Files opened before a power cut fail.
+//! of a file is what its last sync left plus any part of the later writes: nothing, a prefix torn at
+//! a sector, all, or sectors here and there, as drives that reorder leave them. Of the names changed
+//! after the last `sync_dir` of their directory some are kept. A sync that failed has made nothing
+//! durable, and the next one will not either: the system takes those bytes for written, and still
+//! shows them until `forget`. Directories are durable at once. Files opened before a cut fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,10 +18,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::tear::{Change, Content, Loss};
 use super::{Disk, DiskFile, OpenMode};
-
-/// Size of the unit that a power cut does not tear.
-pub const SECTOR_BYTES: usize = 512;
 
 /// A disk in memory with faults on demand. Clones share the disk.
 #[derive(Clone, Default)]
@@ -40,6 +40,8 @@ struct Inner {
     next_file: u64,
     life: u64,
     syncs: u64,
+    operations: u64,
+    cut_operation: Option<u64>,
     fail_sync: Option<u64>,
     cut_sync: Option<u64>,
     dead: bool,
@@ -51,18 +53,6 @@ enum NameChange {
     Create(PathBuf, u64),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
-}
-
-#[derive(Default)]
-struct Content {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-enum Change {
-    Write(usize, Vec<u8>),
-    Length(usize),
 }
 
 impl fmt::Debug for SimDisk {
@@ -86,8 +76,7 @@ impl SimDisk {
         self.inner.lock().syncs
     }
 
-    /// Lets the sync that brings the count to `nth` fail with EIO. It makes nothing durable, and no
-    /// later sync of a file does that for it, although reads go on to show what was written.
+    /// Lets the sync that brings the count to `nth` fail with EIO; it makes nothing durable.
     pub fn fail_sync(&self, nth: u64) {
         self.inner.lock().fail_sync = Some(nth);
     }
@@ -96,6 +85,17 @@ impl SimDisk {
     /// whose power is gone. `power_cut` brings it back.
     pub fn die_at_sync(&self, nth: u64) {
         self.inner.lock().cut_sync = Some(nth);
+    }
+
+    /// Everything so far that changes a file or a name, and every sync.
+    pub fn operations(&self) -> u64 {
+        self.inner.lock().operations
+    }
+
+    /// The power goes in the middle of the operation that brings the count to `nth`: it may have
+    /// happened, in part or not at all, and it and every later call fails.
+    pub fn die_at_operation(&self, nth: u64) {
+        self.inner.lock().cut_operation = Some(nth);
     }
 
     /// Bytes by which files may still grow before ENOSPC; `None` lifts the bound.
@@ -108,14 +108,16 @@ impl SimDisk {
         *self.before_sync.lock() = Some(Arc::new(hook));
     }
 
-    /// Loses what was not synced, but for a prefix chosen by `seed`, and lifts all faults.
+    /// Loses what was not synced, but for a part chosen by `seed`, and lifts all faults.
     pub fn power_cut(&self, seed: u64) {
         let mut chance = fastrand::Rng::with_seed(seed);
         let mut inner = self.inner.lock();
         let changes = std::mem::take(&mut inner.name_changes);
-        let kept = chance.usize(0..=changes.len());
-        for change in changes.into_iter().take(kept) {
-            change.run(&mut inner.durable_names);
+        let loss = Loss::by(&mut chance, changes.len());
+        for (at, change) in changes.into_iter().enumerate() {
+            if loss.keeps(at, &mut chance) {
+                change.run(&mut inner.durable_names);
+            }
         }
         inner.names = inner.durable_names.clone();
         let named: BTreeSet<u64> = inner.names.values().copied().collect();
@@ -124,9 +126,14 @@ impl SimDisk {
             content.lose(&mut chance);
         }
         inner.life += 1;
-        inner.fail_sync = None;
-        inner.cut_sync = None;
-        inner.dead = false;
+        inner.lift_faults();
+    }
+
+    /// The process is killed and started anew: nothing is lost, but files opened before fail.
+    pub fn kill(&self) {
+        let mut inner = self.inner.lock();
+        inner.life += 1;
+        inner.lift_faults();
     }
 
     /// Flips one bit of a file, in both images.
@@ -151,13 +158,11 @@ impl SimDisk {
         }
         let mut inner = self.inner.lock();
         inner.check()?;
+        inner.operate()?;
         inner.syncs += 1;
         if inner.cut_sync.is_some_and(|nth| inner.syncs >= nth) {
             inner.dead = true;
             inner.check()?;
-        }
-        if inner.fail_sync == Some(inner.syncs) {
-            return Err(io::Error::from_raw_os_error(5));
         }
         Ok(inner)
     }
@@ -166,6 +171,11 @@ impl SimDisk {
 impl Inner {
     fn check(&self) -> io::Result<()> {
         if self.dead { Err(io::Error::other("the power is cut")) } else { Ok(()) }
+    }
+
+    fn lift_faults(&mut self) {
+        (self.fail_sync, self.cut_sync, self.cut_operation) = (None, None, None);
+        self.dead = false;
     }
 
     fn charge(&mut self, growth: usize) -> io::Result<()> {
@@ -179,9 +189,22 @@ impl Inner {
         Ok(())
     }
 
-    fn change_name(&mut self, change: NameChange) {
+    /// Counts an operation that has just been noted as not yet durable.
+    fn operate(&mut self) -> io::Result<()> {
+        self.operations += 1;
+        self.dead |= self.cut_operation.is_some_and(|nth| self.operations >= nth);
+        self.check()
+    }
+
+    fn sync_fails(&self) -> io::Result<()> {
+        let fails = self.fail_sync == Some(self.syncs);
+        if fails { Err(io::Error::from_raw_os_error(5)) } else { Ok(()) }
+    }
+
+    fn change_name(&mut self, change: NameChange) -> io::Result<()> {
         change.clone().run(&mut self.names);
         self.name_changes.push(change);
+        self.operate()
     }
 }
 
@@ -212,41 +235,6 @@ impl NameChange {
     }
 }
 
-impl Change {
-    fn run(&self, image: &mut Vec<u8>, bytes_kept: usize) {
-        match self {
-            Self::Write(offset, bytes) => {
-                let bytes = bytes.get(..bytes_kept.min(bytes.len())).unwrap_or(bytes);
-                let end = offset + bytes.len();
-                if image.len() < end {
-                    image.resize(end, 0);
-                }
-                if let Some(target) = image.get_mut(*offset..end) {
-                    target.copy_from_slice(bytes);
-                }
-            }
-            Self::Length(len) => image.resize(*len, 0),
-        }
-    }
-}
-
-impl Content {
-    fn lose(&mut self, chance: &mut fastrand::Rng) {
-        let changes = std::mem::take(&mut self.unsynced);
-        let whole = chance.usize(0..=changes.len());
-        for change in changes.iter().take(whole) {
-            change.run(&mut self.durable, usize::MAX);
-        }
-        if let Some(torn @ Change::Write(offset, bytes)) = changes.get(whole) {
-            // Sectors are counted from the start of the file, so the first piece may be shorter.
-            let sectors = chance.usize(0..=bytes.len() / SECTOR_BYTES);
-            let end = (offset / SECTOR_BYTES + sectors) * SECTOR_BYTES;
-            torn.run(&mut self.durable, end.saturating_sub(*offset));
-        }
-        self.seen = self.durable.clone();
-    }
-}
-
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut inner = self.inner.lock();
@@ -256,6 +244,7 @@ impl Disk for SimDisk {
                 let content = inner.files.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
                 content.seen.clear();
                 content.unsynced.push(Change::Length(0));
+                inner.operate()?;
                 id
             }
             (Some(id), _) => id,
@@ -267,7 +256,7 @@ impl Disk for SimDisk {
                 let id = inner.next_file;
                 inner.next_file += 1;
                 inner.files.insert(id, Content::default());
-                inner.change_name(NameChange::Create(path.to_owned(), id));
+                inner.change_name(NameChange::Create(path.to_owned(), id))?;
                 id
             }
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
@@ -282,8 +271,7 @@ impl Disk for SimDisk {
         if !inner.names.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        inner.change_name(NameChange::Rename(from.to_owned(), to.to_owned()));
-        Ok(())
+        inner.change_name(NameChange::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -292,8 +280,7 @@ impl Disk for SimDisk {
         if !inner.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        inner.change_name(NameChange::Remove(path.to_owned()));
-        Ok(())
+        inner.change_name(NameChange::Remove(path.to_owned()))
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -316,6 +303,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.begin_sync()?;
+        inner.sync_fails()?;
         let (done, rest) = std::mem::take(&mut inner.name_changes)
             .into_iter()
             .partition::<Vec<_>, _>(|change| change.touches(path));
@@ -371,9 +359,10 @@ impl SimFile {
         };
         inner.charge(end.saturating_sub(len))?;
         self.with(&mut inner, |content| {
-            change.run(&mut content.seen, usize::MAX);
+            change.run(&mut content.seen);
             content.unsynced.push(change);
-        })
+        })?;
+        inner.operate()
     }
 }
 
@@ -396,20 +385,23 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let begun = self.disk.begin_sync();
-        if begun.is_err() {
-            // As on Linux: the pages count as written, and no later sync writes them.
-            drop(begun);
-            let mut inner = self.disk.inner.lock();
-            if !inner.dead {
-                self.with(&mut inner, |content| content.unsynced.clear())?;
-            }
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        let mut inner = begun?;
+        let mut inner = self.disk.begin_sync()?;
+        let result = inner.sync_fails();
         self.with(&mut inner, |content| {
             for change in std::mem::take(&mut content.unsynced) {
-                change.run(&mut content.durable, usize::MAX);
+                if result.is_ok() {
+                    change.run(&mut content.durable);
+                }
+            }
+        })?;
+        result
+    }
+
+    fn forget(&self) -> io::Result<()> {
+        self.with(&mut self.disk.inner.lock(), |content| {
+            content.seen = content.durable.clone();
+            for change in &content.unsynced {
+                change.run(&mut content.seen);
             }
         })
     }

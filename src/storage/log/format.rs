@@ -1,10 +1,11 @@
 //! Bytes of a segment: its header, batches, and the records in them.
 //!
-//! A segment starts with one sector of header: what it is, its number, a random salt, and the lsn of
-//! its first batch. Batches follow, each at the start of a sector, so that no sector that holds an
+//! A segment starts with one sector of header: what it is, its number, a random salt, the lsn of its
+//! first batch, and the floor: the oldest segment that was still needed. Batches follow, each at the start of a sector, so that no sector that holds an
 //! acknowledged byte is ever written again. A batch names its segment and the salt: what an earlier
 //! life of a recycled file left behind has another salt, and a value that imitates a batch cannot
-//! know it. Integers are little-endian.
+//! know it. A batch names the floor as well: only once that is durable may older segments go, so that a
+//! start can tell a segment that is gone from one that is missing. Integers are little-endian.
 
 use bytes::Bytes;
 
@@ -17,11 +18,11 @@ pub(super) const SECTOR_LEN: usize = 512;
 /// Version of all that is in a segment.
 pub(super) const VERSION: u8 = 1;
 /// Bytes of a batch before its records.
-pub(super) const BATCH_HEADER: usize = 48;
+pub(super) const BATCH_HEADER: usize = 56;
 
 const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"TTSG");
 const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"TTBT");
-const SEGMENT_HEADER: usize = 40;
+const SEGMENT_HEADER: usize = 48;
 
 /// Rounds up to the start of a sector.
 pub(super) fn align(offset: u64) -> u64 {
@@ -69,6 +70,7 @@ pub(super) struct SegmentHeader {
     pub(super) seq: u64,
     pub(super) salt: u64,
     pub(super) first_lsn: u64,
+    pub(super) floor: u64,
 }
 
 impl SegmentHeader {
@@ -79,6 +81,7 @@ impl SegmentHeader {
         out.extend_from_slice(&self.seq.to_le_bytes());
         out.extend_from_slice(&self.salt.to_le_bytes());
         out.extend_from_slice(&self.first_lsn.to_le_bytes());
+        out.extend_from_slice(&self.floor.to_le_bytes());
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         out.resize(SECTOR_LEN, 0);
         out
@@ -92,8 +95,13 @@ impl SegmentHeader {
         }
         let version = fields.u8()?;
         fields.take(3)?;
-        let header =
-            Self { version, seq: fields.u64()?, salt: fields.u64()?, first_lsn: fields.u64()? };
+        let header = Self {
+            version,
+            seq: fields.u64()?,
+            salt: fields.u64()?,
+            first_lsn: fields.u64()?,
+            floor: fields.u64()?,
+        };
         (fields.u32()? == crc32c::crc32c(covered)).then_some(header)
     }
 }
@@ -105,6 +113,7 @@ pub(super) struct BatchHeader {
     pub(super) seq: u64,
     pub(super) salt: u64,
     pub(super) lsn: u64,
+    pub(super) floor: u64,
     pub(super) body_len: u32,
     pub(super) body_crc: u32,
 }
@@ -117,6 +126,7 @@ impl BatchHeader {
         out.extend_from_slice(&self.seq.to_le_bytes());
         out.extend_from_slice(&self.salt.to_le_bytes());
         out.extend_from_slice(&self.lsn.to_le_bytes());
+        out.extend_from_slice(&self.floor.to_le_bytes());
         out.extend_from_slice(&self.body_len.to_le_bytes());
         out.extend_from_slice(&self.body_crc.to_le_bytes());
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
@@ -137,6 +147,7 @@ impl BatchHeader {
             seq: fields.u64()?,
             salt: fields.u64()?,
             lsn: fields.u64()?,
+            floor: fields.u64()?,
             body_len: fields.u32()?,
             body_crc: fields.u32()?,
         };
@@ -174,11 +185,18 @@ pub(super) enum Record {
 }
 
 impl Record {
+    /// Bytes of a record of entries before the first of them.
+    pub(super) const ENTRIES_HEAD: usize = 21;
+
+    /// Bytes before each entry: its length and its checksum.
+    pub(super) const ENTRY_OVERHEAD: usize = 8;
+
     /// Upper bound of the bytes that `encode` adds.
     pub(super) fn encoded_len(&self) -> usize {
         match self {
             Self::Entries { entries, .. } => {
-                21 + entries.iter().map(|e| 8 + e.len()).sum::<usize>()
+                let bytes = |entry: &Bytes| Self::ENTRY_OVERHEAD + entry.len();
+                Self::ENTRIES_HEAD + entries.iter().map(bytes).sum::<usize>()
             }
             Self::Vote { vote: blob, .. }
             | Self::Committed { committed: blob, .. }

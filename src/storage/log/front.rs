@@ -221,6 +221,12 @@ impl Front {
             return;
         }
         let next = upto.index + 1;
+        assert!(
+            group.first >= group.next || group.first <= next,
+            "group {id}: the log starts with {}, a mark at {} leaves a hole: a log has no holes",
+            group.first,
+            upto.index
+        );
         while group.recent_first() < next
             && let Some(bytes) = group.recent.pop_front()
         {
@@ -339,11 +345,20 @@ impl Front {
         batch.extend(requests);
     }
 
-    /// Notes that requests are durable, and lets old entries go from memory.
-    pub(super) fn flushed(&mut self, requests: &[Request], cache_bytes: usize) {
+    /// Why nothing is taken any more, if so.
+    pub(super) fn refusal(&self) -> Option<StorageError> {
+        let closed = self.closed.then(|| "the log is closed".to_owned());
+        let reason = self.poisoned.clone().or(closed)?;
+        Some(StorageError::Poisoned { reason })
+    }
+
+    /// Notes that requests were written, and lets old entries go from memory. Those of a failed
+    /// write stay: they are nowhere else.
+    pub(super) fn written(&mut self, requests: &[Request], durable: bool, cache_bytes: usize) {
         for request in requests {
             self.queue_bytes -= request.bytes;
-            let Some((id, generation, next)) = request.flushes else { continue };
+            let flushes = request.flushes.filter(|_| durable);
+            let Some((id, generation, next)) = flushes else { continue };
             if let Some(group) = self.groups.get_mut(&id).filter(|g| g.generation == generation) {
                 group.flushed = group.flushed.max(next);
             }

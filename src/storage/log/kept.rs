@@ -28,6 +28,12 @@ pub(super) struct Place {
 /// The seq of a place that no record has filled: its entry is written anew in a later segment.
 const HOLE: Place = Place { seq: 0, offset: 0, len: 0 };
 
+/// What an entry takes when it is written anew, at most, beside its bytes.
+const ENTRY_COST: u64 = (Record::ENTRY_OVERHEAD + Record::ENTRIES_HEAD) as u64;
+
+/// What a vote, a mark or a note takes when it is written anew: they are a few dozen bytes.
+const SMALL_COST: u64 = 128;
+
 /// A gap wider than this in a group's entries comes from no history that we wrote.
 const GAP_MAX: u64 = 1 << 26;
 
@@ -44,6 +50,7 @@ pub(super) struct KeptGroup {
     pub(super) live_bytes: u64,
 }
 
+/// Live items of a segment, and the bytes that they would take when written anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Live {
     pub(super) items: u64,
@@ -185,7 +192,7 @@ impl KeptGroup {
         let slot = self.places.get_mut(at)?;
         let old = std::mem::replace(slot, place);
         self.forget(live, old);
-        count(live, place.seq, u64::from(place.len));
+        count(live, place.seq, u64::from(place.len) + ENTRY_COST);
         self.live_bytes += u64::from(place.len);
         Some(())
     }
@@ -209,23 +216,22 @@ impl KeptGroup {
 
     fn forget(&mut self, live: &mut BTreeMap<u64, Live>, place: Place) {
         if place != HOLE {
-            uncount(live, place.seq, u64::from(place.len));
+            uncount(live, place.seq, u64::from(place.len) + ENTRY_COST);
             self.live_bytes -= u64::from(place.len);
         }
     }
 }
 
 fn hold<T>(live: &mut BTreeMap<u64, Live>, held: &mut Held<T>, value: T, seq: u64) {
-    // Only items are counted for small values: their bytes do not matter for making room.
     if let Some((_, old)) = held.replace((value, seq)) {
-        uncount(live, old, 0);
+        uncount(live, old, SMALL_COST);
     }
-    count(live, seq, 0);
+    count(live, seq, SMALL_COST);
 }
 
 fn release<T>(live: &mut BTreeMap<u64, Live>, held: &mut Held<T>) {
     if let Some((_, seq)) = held.take() {
-        uncount(live, seq, 0);
+        uncount(live, seq, SMALL_COST);
     }
 }
 

@@ -8,21 +8,24 @@
 //!   Completions run strictly in queue order, on the writer's thread.
 //! * Appended entries are readable when `append` returns. Nothing here blocks on the disk except
 //!   `open`, and `read` of entries that are no longer in memory.
-//! * After the first failed write or sync the log is poisoned: every completion gets an error,
-//!   nothing is retried, and only a restart (which reads what is really there) helps.
-//! * A start refuses any damage but a torn last batch.
+//! * After the first failed write or sync the log is poisoned: what waits is told an error, what
+//!   comes later changes nothing and is told at once, on its caller's thread. Nothing is retried;
+//!   only a restart helps, which reads what is really on the disk.
+//! * A start refuses any damage but a torn last batch, and any missing segment but the newest ones.
 //!
 //! The queue is not bounded by itself (`append` may not block, and Raft may not refuse what the
 //! leader sends): callers ask `is_overloaded` and refuse new work.
 //!
 //! Relies on: `Disk`, and on owners that purge only what a checkpoint holds.
 
+mod fill;
 mod format;
 mod front;
 mod kept;
 mod metrics;
 mod read;
 mod recover;
+mod rewrite;
 mod segment;
 mod types;
 mod writer;
@@ -117,7 +120,7 @@ impl Log {
             "a segment has 16 KiB to 2 GiB, in whole sectors"
         );
         let mut recovered = recover::recover(&disk, &dir, &options)?;
-        let numbers = recovered.numbers();
+        let numbers = recovered.numbers;
         let kept = std::mem::take(&mut recovered.kept);
         let inline = options.inline;
         let shared = Arc::new(Shared {
@@ -128,19 +131,20 @@ impl Log {
             options,
             metrics,
             clock: Arc::clone(&env.clock),
-            recovered: recovered.lsn,
-            flushed: AtomicU64::new(recovered.lsn),
+            recovered: numbers.lsn,
+            flushed: AtomicU64::new(numbers.lsn),
             fsyncs: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             spares: AtomicUsize::new(0),
         });
         let (spares, position) = (recovered.spares, recovered.position);
         let rng = Arc::clone(&env.rng);
-        let writer = Writer::new(Arc::clone(&shared), rng, spares, position, numbers)?;
+        let mut writer = Writer::new(Arc::clone(&shared), rng, spares, position, numbers)?;
         let inline = if inline {
             Some(Arc::new(Mutex::new(writer)))
         } else {
             let shared = Arc::clone(&shared);
+            writer.fill_aside(&env.tasks);
             env.tasks.thread("log", move || run(&shared, writer));
             None
         };
@@ -150,7 +154,9 @@ impl Log {
 
     /// The groups that have anything here.
     pub fn groups(&self) -> Vec<GroupId> {
-        self.shared.front.lock().groups.keys().copied().collect()
+        let front = self.shared.front.lock();
+        let some = front.groups.iter().filter(|(_, group)| group.state() != GroupState::default());
+        some.map(|(id, _)| *id).collect()
     }
 
     /// What is known of a group, durable or not; default for an unknown one.
@@ -355,24 +361,25 @@ impl Log {
 
     fn queue(&self, change: impl FnOnce(&mut Front)) {
         let mut front = self.shared.front.lock();
+        if let Some(error) = front.refusal() {
+            drop(front);
+            refuse(change, error);
+            return;
+        }
         change(&mut front);
         let wake = std::mem::take(&mut front.waiting);
-        let ended = front.closed.then(|| front.take(usize::MAX));
         drop(front);
         if wake {
             self.shared.wake.notify_one();
-        }
-        for request in ended.into_iter().flatten() {
-            if let Some(done) = request.done {
-                let reason = "the log is closed".to_owned();
-                done(Err(Arc::new(StorageError::Poisoned { reason })));
-            }
         }
     }
 
     fn lazily(&self, change: impl FnOnce(&mut Front)) {
         // An idle writer must learn that its wait has an end now.
         let mut front = self.shared.front.lock();
+        if front.refusal().is_some() {
+            return;
+        }
         let first = !front.has_lazy();
         change(&mut front);
         drop(front);
@@ -382,38 +389,63 @@ impl Log {
     }
 }
 
+/// Tells the callers of a change that is not made: what they would have queued is queued aside.
+fn refuse(change: impl FnOnce(&mut Front), error: StorageError) {
+    let mut aside = Front::default();
+    change(&mut aside);
+    tell(aside.take(usize::MAX), &Arc::new(error));
+}
+
+fn tell(requests: Vec<front::Request>, error: &Arc<StorageError>) {
+    for request in requests {
+        if let Some(done) = request.done {
+            done(Err(Arc::clone(error)));
+        }
+    }
+}
+
 /// The writer's thread.
 fn run(shared: &Shared, mut writer: Writer) {
-    loop {
-        let batch = {
-            let mut front = shared.front.lock();
-            loop {
-                if front.has_work() || writer.has_work() {
-                    break;
-                }
-                if front.closing && !front.has_lazy() {
-                    front.closed = true;
-                    drop(front);
-                    shared.closed.notify_waiters();
-                    return;
-                }
-                let lazy = Duration::from_millis(LOG_LAZY_MS);
-                let due = front.lazy_since.map(|since| since + lazy);
-                let now = shared.clock.now();
-                if front.closing || due.is_some_and(|due| now >= due) {
-                    break;
-                }
-                front.waiting = true;
-                match due {
-                    Some(due) => {
-                        shared.wake.wait_for(&mut front, due.since(now));
-                    }
-                    None => shared.wake.wait(&mut front),
-                }
-                front.waiting = false;
-            }
-            front.take(shared.chunk_max())
-        };
+    while let Some(batch) = next_batch(shared, &writer) {
         writer.write_batch(batch);
     }
+    // Whoever waits for the end may remove the directory: nothing writes there any more.
+    drop(writer);
+    let mut front = shared.front.lock();
+    front.closed = true;
+    let late = front.take(usize::MAX);
+    let error = front.refusal().map(Arc::new);
+    drop(front);
+    if let Some(error) = error {
+        tell(late, &error);
+    }
+    shared.closed.notify_waiters();
+}
+
+/// Waits for something to write; `None` when the log is closed and all is written.
+fn next_batch(shared: &Shared, writer: &Writer) -> Option<Vec<front::Request>> {
+    let mut front = shared.front.lock();
+    loop {
+        if front.has_work() || writer.has_work() {
+            break;
+        }
+        if front.closing && !front.has_lazy() {
+            return None;
+        }
+        let lazy = Duration::from_millis(LOG_LAZY_MS);
+        let due = front.lazy_since.map(|since| since + lazy);
+        let now = shared.clock.now();
+        if front.closing || due.is_some_and(|due| now >= due) {
+            break;
+        }
+        front.waiting = true;
+        match due {
+            Some(due) => {
+                shared.wake.wait_for(&mut front, due.since(now));
+            }
+            None => shared.wake.wait(&mut front),
+        }
+        front.waiting = false;
+    }
+    Some(front.take(shared.chunk_max()))
 }

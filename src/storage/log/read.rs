@@ -6,7 +6,7 @@ use super::format::Fields;
 use super::kept::{Kept, Place};
 use super::segment::Segment;
 use super::types::Entry;
-use crate::runtime::limits::LOG_READ_SPAN_BYTES;
+use crate::runtime::limits::{LOG_READ_GAP_BYTES, LOG_READ_SPAN_BYTES};
 use crate::storage::{GroupId, StorageError};
 
 /// Bytes before an entry: its length and its checksum.
@@ -35,24 +35,31 @@ pub(super) fn plan(
         if bytes > bytes_max as u64 && index != range.start {
             break;
         }
-        if let Some(run) = runs.last_mut().filter(|run| run.joins(place)) {
+        if let Some(run) = runs.last_mut().filter(|run| run.joins(index, place)) {
             run.places.push(place);
         } else {
-            let Some(segment) = kept.segments.get(&place.seq).cloned() else { break };
-            runs.push(Run { segment, first: index, places: vec![place] });
+            let Some(segment) = kept.segments.get(&place.seq) else { break };
+            runs.push(Run::new(segment, index, place));
         }
     }
     runs
 }
 
 impl Run {
-    fn joins(&self, place: Place) -> bool {
+    pub(super) fn new(segment: &std::sync::Arc<Segment>, first: u64, place: Place) -> Self {
+        Self { segment: std::sync::Arc::clone(segment), first, places: vec![place] }
+    }
+
+    /// Whether an entry is the next one, and worth the same read.
+    pub(super) fn joins(&self, index: u64, place: Place) -> bool {
         let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else {
             return false;
         };
         let end = u64::from(place.offset) + u64::from(place.len);
-        place.seq == first.seq
+        index == self.first + self.places.len() as u64
+            && place.seq == first.seq
             && place.offset > last.offset
+            && place.offset - last.offset - last.len <= LOG_READ_GAP_BYTES
             && end - u64::from(first.offset) <= LOG_READ_SPAN_BYTES
     }
 }

@@ -5,12 +5,12 @@
 //! batches after it, a missing segment, a jump of the lsn) means that acknowledged bytes are gone:
 //! the log refuses to open and names the file and the offset.
 //!
-//! What a start finds counts as durable for everyone above, but a process that was killed, or whose
-//! last sync failed, may have left a batch that is in the cache only. So the last batch and the
-//! names are made durable (again) before anybody hears of them.
+//! What it found is durable when `recover` returns: after a killed process the last batch may be no
+//! more than memory of the system, and after a failed sync not even that.
 //!
 //! Relies on: segments are written one after the other, and a segment's header (synced before its
-//! first batch) names the lsn that the segment before it ended with.
+//! first batch) names the lsn that the segment before it ended with. Headers and batches name the
+//! floor, below which no segment is needed: one at or above it that is missing is damage.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,17 +34,23 @@ pub(super) struct Recovered {
     pub(super) kept: Kept,
     pub(super) spares: Spares,
     pub(super) position: Option<Position>,
-    /// The newest segment number ever seen here.
+    pub(super) numbers: Numbers,
+}
+
+/// How far the log has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Numbers {
+    /// The newest segment.
     pub(super) seq: u64,
     /// The last durable batch.
     pub(super) lsn: u64,
+    /// The oldest segment that is needed.
+    pub(super) floor: u64,
 }
 
 /// Where the batches of one segment end.
 struct End {
     offset: u64,
-    /// Start of the last batch; of the header if there is none.
-    last: u64,
     reason: &'static str,
 }
 
@@ -59,32 +65,37 @@ pub(super) fn recover(
     options: &LogOptions,
 ) -> Result<Recovered, StorageError> {
     disk.create_dir(dir).map_err(|error| StorageError::io("create log directory", dir, error))?;
-    if let Some(parent) = dir.parent() {
-        disk.sync_dir(parent)
-            .map_err(|error| StorageError::io("sync parent of log directory", parent, error))?;
+    for synced in dir.parent().into_iter().chain([dir]) {
+        disk.sync_dir(synced)
+            .map_err(|error| StorageError::io("sync log directory", synced, error))?;
     }
     let names =
         disk.list(dir).map_err(|error| StorageError::io("list log directory", dir, error))?;
     let spares = Spares::open(Arc::clone(disk), dir, &names, options.segment_bytes)?;
     let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).collect();
     seqs.sort_unstable();
-    for (seq, next) in seqs.iter().zip(seqs.iter().skip(1)) {
-        if seq + 1 != *next {
-            let reason = format!("the segment is missing; {seq} and {next} are there");
-            return Err(corrupt(&segment_path(dir, seq + 1), 0, reason));
-        }
-    }
+    let gap = seqs.iter().zip(seqs.iter().skip(1)).rposition(|(seq, next)| seq + 1 != *next);
+    let (strays, run) = seqs.split_at(gap.map_or(0, |at| at + 1));
     let mut recovery = Recovery {
         disk: Arc::clone(disk),
-        out: Recovered { kept: Kept::default(), spares, position: None, seq: 0, lsn: 0 },
+        out: Recovered {
+            kept: Kept::default(),
+            spares,
+            position: None,
+            numbers: Numbers::default(),
+        },
         before: None,
     };
-    // Names too may be in the cache only: a segment that vanished later would take its batches along.
-    disk.sync_dir(dir).map_err(|error| StorageError::io("sync log directory", dir, error))?;
-    for (at, seq) in seqs.iter().enumerate() {
-        recovery.segment(&segment_path(dir, *seq), *seq, at + 1 == seqs.len(), options)?;
+    for (at, seq) in run.iter().enumerate() {
+        recovery.segment(&segment_path(dir, *seq), *seq, at + 1 == run.len(), options)?;
     }
+    recovery.check_floor(dir, run.first().copied())?;
     recovery.check_holes(dir)?;
+    for seq in strays {
+        let path = segment_path(dir, *seq);
+        let removed = disk.remove(&path);
+        removed.map_err(|error| StorageError::io("remove log segment", &path, error))?;
+    }
     Ok(recovery.out)
 }
 
@@ -105,22 +116,27 @@ impl Recovery {
     ) -> Result<(), StorageError> {
         let failed = |error| StorageError::io("read log segment", path, error);
         let file = self.disk.open(path, OpenMode::ReadWrite).map_err(failed)?;
+        if is_last {
+            // Earlier ones were synced before the next was begun.
+            file.sync().and_then(|()| file.forget()).map_err(failed)?;
+        }
         let len = file.len().map_err(failed)?;
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let count = file.read_at(0, &mut bytes).map_err(failed)?;
         bytes.truncate(count);
-        self.out.seq = seq;
+        self.out.numbers.seq = seq;
         let Some(header) = SegmentHeader::decode(&bytes).filter(|header| header.seq == seq) else {
             return self.without_header(path, seq, is_last, &bytes, options);
         };
         check_version(path, header.version)?;
         self.check_joint(path, &header)?;
+        self.raise_floor(path, seq, header.floor)?;
         let segment = Arc::new(Segment { seq, path: path.to_owned(), file, len });
         self.out.kept.segments.insert(seq, Arc::clone(&segment));
         let end = self.batches(path, &header, &bytes)?;
         if is_last {
-            self.check_nothing_after(path, seq, &bytes, &end)?;
-            settle(&segment, &bytes, &end)?;
+            self.check_nothing_after(path, &header, &bytes, &end)?;
+            zero_rest(&segment, &bytes, end.offset)?;
             let (salt, offset) = (header.salt, end.offset);
             self.out.position = Some(Position { segment, salt, offset });
         }
@@ -131,10 +147,10 @@ impl Recovery {
     /// A segment must begin where the one before it ended.
     fn check_joint(&mut self, path: &Path, header: &SegmentHeader) -> Result<(), StorageError> {
         match &self.before {
-            None => self.out.lsn = header.first_lsn.saturating_sub(1),
-            Some(_) if header.first_lsn == self.out.lsn + 1 => {}
-            Some((before, end)) if header.first_lsn > self.out.lsn => {
-                let (lsn, next) = (self.out.lsn, header.first_lsn);
+            None => self.out.numbers.lsn = header.first_lsn.saturating_sub(1),
+            Some(_) if header.first_lsn == self.out.numbers.lsn + 1 => {}
+            Some((before, end)) if header.first_lsn > self.out.numbers.lsn => {
+                let (lsn, next) = (self.out.numbers.lsn, header.first_lsn);
                 let reason = format!(
                     "{}; batches end with {lsn}, but {} goes on with {next}",
                     end.reason,
@@ -143,7 +159,7 @@ impl Recovery {
                 return Err(corrupt(before, end.offset, reason));
             }
             Some(_) => {
-                let (lsn, next) = (self.out.lsn, header.first_lsn);
+                let (lsn, next) = (self.out.numbers.lsn, header.first_lsn);
                 let reason = format!("begins with batch {next}, but {lsn} came before");
                 return Err(corrupt(path, 0, reason));
             }
@@ -160,11 +176,13 @@ impl Recovery {
         bytes: &[u8],
         options: &LogOptions,
     ) -> Result<(), StorageError> {
-        if !is_last || find_batch(bytes, SECTOR, seq, 0).is_some() {
+        let begun = find_batch(bytes, SECTOR, |batch| batch.seq == seq).is_some();
+        // Only the first segment of all has none before it.
+        if !is_last || begun || (self.before.is_none() && seq > 1) {
             return Err(corrupt(path, 0, "the segment header is damaged"));
         }
         self.out.spares.give(path, bytes.len() as u64, options.recycle_max)?;
-        self.out.seq = seq - 1;
+        self.out.numbers.seq = seq - 1;
         let Some((before, end)) = self.before.take() else { return Ok(()) };
         // The segment before it is the last one after all.
         let Some(segment) = self.out.kept.segments.get(&(seq - 1)).cloned() else { return Ok(()) };
@@ -174,8 +192,8 @@ impl Recovery {
         bytes.truncate(count);
         let header = SegmentHeader::decode(&bytes)
             .ok_or_else(|| corrupt(&before, 0, "the segment header changed while it was read"))?;
-        self.check_nothing_after(&before, seq - 1, &bytes, &end)?;
-        settle(&segment, &bytes, &end)?;
+        self.check_nothing_after(&before, &header, &bytes, &end)?;
+        zero_rest(&segment, &bytes, end.offset)?;
         let (salt, offset) = (header.salt, end.offset);
         self.out.position = Some(Position { segment, salt, offset });
         Ok(())
@@ -187,9 +205,9 @@ impl Recovery {
         segment: &SegmentHeader,
         bytes: &[u8],
     ) -> Result<End, StorageError> {
-        let (mut offset, mut last) = (SECTOR, 0);
+        let mut offset = SECTOR;
         loop {
-            let end = |reason| Ok(End { offset, last, reason });
+            let end = |reason| Ok(End { offset, reason });
             let at = usize::try_from(offset).unwrap_or(usize::MAX);
             let rest = bytes.get(at..).unwrap_or_default();
             let ours = |batch: &BatchHeader| (batch.seq, batch.salt) == (segment.seq, segment.salt);
@@ -200,7 +218,7 @@ impl Recovery {
                 return end("the checksum of the batch is wrong");
             };
             check_version(path, batch.version)?;
-            let expected = self.out.lsn + 1;
+            let expected = self.out.numbers.lsn + 1;
             if batch.lsn != expected {
                 let reason = format!("batch {} where {expected} is due", batch.lsn);
                 return Err(corrupt(path, offset, reason));
@@ -219,8 +237,8 @@ impl Recovery {
                     corrupt(path, offset, "the batch holds an entry out of all order")
                 })?;
             }
-            self.out.lsn = batch.lsn;
-            last = offset;
+            self.out.numbers.lsn = batch.lsn;
+            self.raise_floor(path, segment.seq, batch.floor)?;
             offset = format::align(offset + (BATCH_HEADER + body.len()) as u64);
         }
     }
@@ -228,13 +246,42 @@ impl Recovery {
     fn check_nothing_after(
         &self,
         path: &Path,
-        seq: u64,
+        header: &SegmentHeader,
         bytes: &[u8],
         end: &End,
     ) -> Result<(), StorageError> {
-        if let Some((later, lsn)) = find_batch(bytes, end.offset + SECTOR, seq, self.out.lsn + 1) {
+        let later = |batch: &BatchHeader| {
+            (batch.seq, batch.salt) == (header.seq, header.salt) && batch.lsn > self.out.numbers.lsn
+        };
+        if let Some((later, lsn)) = find_batch(bytes, end.offset + SECTOR, later) {
             let reason = format!("{}, but batch {lsn} at offset {later} is whole", end.reason);
             return Err(corrupt(path, end.offset, reason));
+        }
+        Ok(())
+    }
+
+    fn raise_floor(&mut self, path: &Path, seq: u64, floor: u64) -> Result<(), StorageError> {
+        if floor > seq {
+            return Err(corrupt(path, 0, format!("names segment {floor} as the oldest needed")));
+        }
+        self.out.numbers.floor = self.out.numbers.floor.max(floor);
+        Ok(())
+    }
+
+    /// Every segment from the floor on must be there, and nothing below it may be alive.
+    fn check_floor(&self, dir: &Path, first: Option<u64>) -> Result<(), StorageError> {
+        let floor = self.out.numbers.floor;
+        if let Some(first) = first.filter(|first| *first > floor.max(1)) {
+            let reason =
+                format!("the segment is missing: from {} on they are needed", floor.max(1));
+            return Err(corrupt(&segment_path(dir, first - 1), 0, reason));
+        }
+        let below = self.out.kept.segments.range(..floor);
+        for (seq, segment) in below {
+            if self.out.kept.live_of(*seq).items > 0 {
+                let reason = format!("nothing before segment {floor} should be needed, this is");
+                return Err(corrupt(&segment.path, 0, reason));
+            }
         }
         Ok(())
     }
@@ -259,36 +306,33 @@ fn check_version(path: &Path, found: u8) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// The first whole batch of a segment at or after an offset, no older than `lsn`.
-fn find_batch(bytes: &[u8], from: u64, seq: u64, lsn: u64) -> Option<(u64, u64)> {
+/// The first whole batch at or after an offset that is asked for.
+fn find_batch(bytes: &[u8], from: u64, asked: impl Fn(&BatchHeader) -> bool) -> Option<(u64, u64)> {
     let step = usize::try_from(SECTOR).unwrap_or(usize::MAX);
     let start = usize::try_from(from).unwrap_or(usize::MAX);
     (start..bytes.len()).step_by(step).find_map(|at| {
         let rest = bytes.get(at..)?;
         let batch = BatchHeader::decode(rest)?;
-        let matches = batch.seq == seq && batch.lsn >= lsn && batch.body(rest).is_some();
-        matches.then_some((at as u64, batch.lsn))
+        (asked(&batch) && batch.body(rest).is_some()).then_some((at as u64, batch.lsn))
     })
 }
 
-/// Makes the last segment durable as it was read, with zeros for what a torn batch or an earlier life
-/// of the file left behind the last batch.
-fn settle(segment: &Segment, bytes: &[u8], end: &End) -> Result<(), StorageError> {
+/// Overwrites what a torn batch or an earlier life of the file left behind the last batch.
+fn zero_rest(segment: &Segment, bytes: &[u8], from: u64) -> Result<(), StorageError> {
     const CHUNK: usize = 64 * 1024;
-    let failed = |error| StorageError::io("settle the end of log segment", &segment.path, error);
-    let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-    // A sync alone would not do: after a failed one Linux takes the pages for written. Only the
-    // batch after the last good sync can be affected, and a header without batches.
-    for (from, to) in [(0, SECTOR), (end.last, end.offset)] {
-        let kept = bytes.get(place(from)..place(to).min(bytes.len())).unwrap_or_default();
-        segment.file.write_at(from, kept).map_err(failed)?;
-    }
-    let rest = bytes.get(place(end.offset)..).unwrap_or_default();
+    let failed = |error| StorageError::io("cut the torn tail of log segment", &segment.path, error);
+    let start = usize::try_from(from).unwrap_or(usize::MAX);
+    let rest = bytes.get(start..).unwrap_or_default();
+    let mut dirty = false;
     for (at, chunk) in rest.chunks(CHUNK).enumerate() {
         if chunk.iter().any(|byte| *byte != 0) {
-            let offset = end.offset + (at * CHUNK) as u64;
+            let offset = from + (at * CHUNK) as u64;
             segment.file.write_at(offset, &vec![0; chunk.len()]).map_err(failed)?;
+            dirty = true;
         }
     }
-    segment.file.sync().map_err(failed)
+    if dirty {
+        segment.file.sync().map_err(failed)?;
+    }
+    Ok(())
 }

@@ -1,19 +1,17 @@
-//! Segment files: their names, the stock of empty ones, and filling new ones with zeros.
+//! Segment files: their names, and the stock of empty ones.
 //!
-//! Why it exists: a sync of a file whose size does not change costs about two thirds of one that
-//! grows, so segments have their full size before they are used, and emptied ones are used again.
+//! Why it exists: emptied segments are used again, since a file of full size is quicker to sync than
+//! one that grows (`fill` makes the new ones).
 //!
 //! Promises: a renamed file is written to only after the directory was synced, so that a power cut
-//! never finds new content under an old name.
+//! never finds new content under an old name. Whatever stands in a spare is never read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::fill::Filler;
+use crate::runtime::Tasks;
 use crate::storage::{Disk, DiskFile, OpenMode, StorageError};
-
-const ZEROS: &[u8] = &[0; 256 * 1024];
-/// Bytes of zeros after which a file being prepared is synced, so that no single sync is long.
-const FILL_SYNC_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A segment file in use.
 #[derive(Debug)]
@@ -42,15 +40,6 @@ fn spare_number(name: &Path) -> Option<u64> {
     name.to_str()?.strip_prefix("spare-")?.strip_suffix(".log")?.parse().ok()
 }
 
-/// A file that is being filled with zeros.
-#[derive(Debug)]
-struct Filling {
-    path: PathBuf,
-    file: Arc<dyn DiskFile>,
-    filled: u64,
-    synced: u64,
-}
-
 /// The stock of files for segments to come.
 #[derive(Debug)]
 pub(super) struct Spares {
@@ -59,7 +48,7 @@ pub(super) struct Spares {
     bytes: u64,
     free: Vec<PathBuf>,
     next_number: u64,
-    filling: Option<Filling>,
+    filler: Filler,
 }
 
 impl Spares {
@@ -71,16 +60,16 @@ impl Spares {
         bytes: u64,
     ) -> Result<Self, StorageError> {
         let mut spares = Self {
+            filler: Filler::new(Arc::clone(&disk), bytes),
             disk,
             dir: dir.to_owned(),
             bytes,
             free: Vec::new(),
             next_number: 0,
-            filling: None,
         };
         for name in names {
             let Some(number) = spare_number(name) else { continue };
-            spares.next_number = spares.next_number.max(number + 1);
+            spares.next_number = spares.next_number.max(number);
             let path = dir.join(name);
             let len = spares
                 .disk
@@ -101,10 +90,15 @@ impl Spares {
         self.free.len()
     }
 
+    /// From now on new files are filled on a thread of their own.
+    pub(super) fn fill_aside(&mut self, tasks: &Tasks) {
+        self.filler.set_aside(tasks);
+    }
+
     /// Puts an emptied segment in stock, or removes it.
     pub(super) fn give(&mut self, path: &Path, len: u64, max: usize) -> Result<(), StorageError> {
         if len == self.bytes && self.free.len() < max {
-            let spare = self.next_path();
+            let spare = next_path(&self.dir, &mut self.next_number);
             self.disk
                 .rename(path, &spare)
                 .map_err(|error| StorageError::io("recycle log segment", path, error))?;
@@ -112,61 +106,24 @@ impl Spares {
         } else {
             self.remove(path)?;
         }
-        // One sync per name: were several lost in part, a hole in the sequence would be found.
         self.sync_dir()
     }
 
-    /// Fills the next file up to `target` bytes, unless one is in stock.
+    /// Goes on filling the next file, by hand up to `target` bytes, unless one is in stock.
     pub(super) fn prepare(&mut self, target: u64) -> Result<(), StorageError> {
-        if !self.free.is_empty() {
-            return Ok(());
-        }
-        match self.fill(target) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // The half-filled file gives its bytes back, which others may need more.
-                if let Some(filling) = self.filling.take() {
-                    self.remove(&filling.path)?;
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn fill(&mut self, target: u64) -> Result<(), StorageError> {
-        if self.filling.is_none() {
-            let path = self.next_path();
-            let file = self
-                .disk
-                .open(&path, OpenMode::Create)
-                .map_err(|error| StorageError::io("create log segment", &path, error))?;
-            self.filling = Some(Filling { path, file, filled: 0, synced: 0 });
-        }
-        let bytes = self.bytes;
-        let Some(filling) = &mut self.filling else { return Ok(()) };
-        let failed = |error| StorageError::io("preallocate log segment", &filling.path, error);
-        while filling.filled < target.min(bytes) {
-            let left = usize::try_from(bytes - filling.filled).unwrap_or(usize::MAX);
-            let zeros = ZEROS.get(..left).unwrap_or(ZEROS);
-            filling.file.write_at(filling.filled, zeros).map_err(failed)?;
-            filling.filled += zeros.len() as u64;
-            if filling.filled == bytes || filling.filled - filling.synced >= FILL_SYNC_BYTES {
-                filling.file.sync().map_err(failed)?;
-                filling.synced = filling.filled;
-            }
-        }
-        if filling.filled >= bytes
-            && let Some(filling) = self.filling.take()
-        {
-            self.free.push(filling.path);
+        if self.free.is_empty() {
+            let next_path = || next_path(&self.dir, &mut self.next_number);
+            self.free.extend(self.filler.advance(target, next_path)?);
         }
         Ok(())
     }
 
     /// Turns a spare into a segment; its header is still to be written.
     pub(super) fn take(&mut self, seq: u64) -> Result<Segment, StorageError> {
-        self.prepare(self.bytes)?;
-        let spare = self.free.pop().expect("prepare leaves at least one whole file in stock");
+        let spare = match self.free.pop() {
+            Some(spare) => spare,
+            None => self.filler.wait(|| next_path(&self.dir, &mut self.next_number))?,
+        };
         let path = segment_path(&self.dir, seq);
         self.disk
             .rename(&spare, &path)
@@ -179,11 +136,6 @@ impl Spares {
         Ok(Segment { seq, path, file, len: self.bytes })
     }
 
-    fn next_path(&mut self) -> PathBuf {
-        self.next_number += 1;
-        spare_path(&self.dir, self.next_number)
-    }
-
     fn remove(&self, path: &Path) -> Result<(), StorageError> {
         self.disk.remove(path).map_err(|error| StorageError::io("remove log segment", path, error))
     }
@@ -193,4 +145,9 @@ impl Spares {
             .sync_dir(&self.dir)
             .map_err(|error| StorageError::io("sync log directory", &self.dir, error))
     }
+}
+
+fn next_path(dir: &Path, number: &mut u64) -> PathBuf {
+    *number += 1;
+    spare_path(dir, *number)
 }

@@ -10,16 +10,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::Shared;
 use super::format::{self, BATCH_HEADER, BatchHeader, Record, SECTOR, SegmentHeader, VERSION};
 use super::front::Request;
-use super::kept::{Item, Kept};
-use super::recover::{Position, Recovered};
+use super::kept::Item;
+use super::recover::{Numbers, Position};
+use super::rewrite;
 use super::segment::{Segment, Spares};
-use crate::runtime::Rng;
-use crate::storage::{GroupId, StorageError};
+use crate::runtime::{Rng, Tasks};
+use crate::storage::StorageError;
 
 /// The writer's own view of where it is.
 #[derive(Debug)]
@@ -31,6 +30,8 @@ pub(super) struct Writer {
     salt: u64,
     offset: u64,
     lsn: u64,
+    /// Nothing in older segments is needed; a durable batch says so.
+    floor: u64,
     buffer: Vec<u8>,
     starts: Vec<usize>,
     /// Live items of the oldest segment that are still to be written anew.
@@ -47,12 +48,12 @@ impl Writer {
         rng: Arc<Rng>,
         spares: Spares,
         position: Option<Position>,
-        (seq, lsn): (u64, u64),
+        Numbers { seq, lsn, floor }: Numbers,
     ) -> Result<Self, StorageError> {
         let mut spares = spares;
         let Position { segment, salt, offset } = match position {
             Some(position) => position,
-            None => roll(&shared, &rng, &mut spares, seq + 1, lsn + 1)?,
+            None => roll(&shared, &rng, &mut spares, &Numbers { seq: seq + 1, lsn, floor })?,
         };
         let writer = Self {
             shared,
@@ -62,6 +63,7 @@ impl Writer {
             salt,
             offset,
             lsn,
+            floor,
             buffer: Vec::new(),
             starts: Vec::new(),
             rewriting: None,
@@ -70,6 +72,11 @@ impl Writer {
         };
         writer.show();
         Ok(writer)
+    }
+
+    /// From now on new segment files are filled on a thread of their own.
+    pub(super) fn fill_aside(&mut self, tasks: &Tasks) {
+        self.spares.fill_aside(tasks);
     }
 
     /// Writes one batch, makes it durable, and tells everyone in order.
@@ -84,7 +91,7 @@ impl Writer {
         }
         {
             let mut front = self.shared.front.lock();
-            front.flushed(&requests, self.shared.options.cache_bytes);
+            front.written(&requests, result.is_ok(), self.shared.options.cache_bytes);
             self.shared.metrics.queue_bytes.set(i64::try_from(front.queue_bytes).unwrap_or(0));
         }
         for request in requests {
@@ -125,7 +132,9 @@ impl Writer {
             self.roll()?;
         }
         assert!(self.offset + need <= self.segment.len, "a batch fits into an empty segment");
-        self.write(body_len)?;
+        let floor = self.oldest_needed();
+        self.write(body_len, floor)?;
+        self.floor = floor;
         self.keep(&records);
         self.offset += need;
         self.lsn += 1;
@@ -139,13 +148,21 @@ impl Writer {
         Ok(())
     }
 
-    fn write(&mut self, body_len: usize) -> Result<(), StorageError> {
+    /// The oldest segment with something alive, before the batch at hand.
+    fn oldest_needed(&self) -> u64 {
+        let kept = self.shared.kept.lock();
+        let mut needed = kept.segments.keys().filter(|seq| kept.live_of(**seq).items > 0);
+        needed.next().copied().unwrap_or(self.segment.seq)
+    }
+
+    fn write(&mut self, body_len: usize, floor: u64) -> Result<(), StorageError> {
         let body = self.buffer.get(BATCH_HEADER..BATCH_HEADER + body_len).unwrap_or_default();
         let header = BatchHeader {
             version: VERSION,
             seq: self.segment.seq,
             salt: self.salt,
             lsn: self.lsn + 1,
+            floor,
             body_len: format::len32(body_len),
             body_crc: crc32c::crc32c(body),
         };
@@ -188,8 +205,8 @@ impl Writer {
     }
 
     fn roll(&mut self) -> Result<(), StorageError> {
-        let (seq, lsn) = (self.segment.seq + 1, self.lsn + 1);
-        let position = roll(&self.shared, &self.rng, &mut self.spares, seq, lsn)?;
+        let next = Numbers { seq: self.segment.seq + 1, lsn: self.lsn, floor: self.floor };
+        let position = roll(&self.shared, &self.rng, &mut self.spares, &next)?;
         (self.segment, self.salt, self.offset) = (position.segment, position.salt, position.offset);
         self.out_of_room = false;
         self.shared.front.lock().full = false;
@@ -205,9 +222,9 @@ impl Writer {
         }
         self.plan_rewrite();
         if !self.out_of_room {
-            // The next segment is whole when half of this one is used: ready in time, and the
+            // The next segment is whole well before this one is used up: ready in time, and the
             // zeros are spread over many batches.
-            match self.spares.prepare(self.offset.saturating_mul(2)) {
+            match self.spares.prepare(self.offset + self.offset / 2) {
                 Ok(()) => self.shared.front.lock().full = false,
                 Err(error @ StorageError::Full { .. }) => {
                     tracing::error!(%error, "no room for the next log segment; refusing new work");
@@ -221,23 +238,23 @@ impl Writer {
         Ok(())
     }
 
-    /// The oldest segment, if nothing needs it. A reader that still holds it delays its reuse.
+    /// The oldest segment, if it is known not to be needed. A reader that still holds it delays its
+    /// reuse.
     fn take_empty(&self) -> Option<Arc<Segment>> {
         let mut kept = self.shared.kept.lock();
         let (seq, segment) = kept.segments.first_key_value()?;
         let seq = *seq;
-        let free = seq != self.segment.seq
-            && kept.live_of(seq).items == 0
-            && Arc::strong_count(segment) == 1;
-        if !free {
+        if seq >= self.floor || Arc::strong_count(segment) > 1 {
             return None;
         }
+        assert!(kept.live_of(seq).items == 0, "nothing lives below the floor");
         kept.live.remove(&seq);
         kept.segments.remove(&seq)
     }
 
     /// Decides whether the oldest segment's live records are to be written anew: when there are
-    /// many segments, and most of what they hold is dead, so that it gains room.
+    /// many segments, and most of what they hold is dead. Were everything alive written anew, less
+    /// would be left than starts this: so it ends.
     fn plan_rewrite(&mut self) {
         let kept = self.shared.kept.lock();
         let Some((seq, _)) = kept.segments.first_key_value() else { return };
@@ -248,7 +265,8 @@ impl Writer {
         let live: u64 = kept.live.values().map(|live| live.bytes).sum();
         let total: u64 = kept.segments.values().map(|segment| segment.len).sum();
         let many = kept.segments.len() > self.shared.options.segments_soft_max;
-        if many && live < total / 2 && *seq != self.segment.seq && kept.live_of(*seq).items > 0 {
+        let gains = 2 * (live + self.segment.len) < total;
+        if many && gains && *seq != self.segment.seq && kept.live_of(*seq).items > 0 {
             self.rewriting = Some((*seq, kept.items_of(*seq).into()));
         }
     }
@@ -256,17 +274,7 @@ impl Writer {
     fn rewritten(&mut self) -> Result<Vec<Record>, StorageError> {
         let Some((seq, items)) = &mut self.rewriting else { return Ok(Vec::new()) };
         let max = self.shared.chunk_max().min(self.shared.options.rewrite_bytes_per_batch);
-        let kept = self.shared.kept.lock();
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        while bytes < max
-            && let Some(item) = items.pop_front()
-        {
-            if let Some(record) = record_of(&kept, item, *seq)? {
-                bytes += record.encoded_len();
-                records.push(record);
-            }
-        }
+        let (records, bytes) = rewrite::next(&self.shared.kept, *seq, items, max)?;
         self.shared.metrics.rewritten_bytes.inc_by(bytes as u64);
         Ok(records)
     }
@@ -315,12 +323,12 @@ fn roll(
     shared: &Shared,
     rng: &Rng,
     spares: &mut Spares,
-    seq: u64,
-    first_lsn: u64,
+    &Numbers { seq, lsn, floor }: &Numbers,
 ) -> Result<Position, StorageError> {
     let segment = spares.take(seq)?;
     let salt = rng.next();
-    let header = SegmentHeader { version: VERSION, seq, salt, first_lsn };
+    let floor = floor.max(1);
+    let header = SegmentHeader { version: VERSION, seq, salt, first_lsn: lsn + 1, floor };
     segment
         .file
         .write_at(0, &header.encode())
@@ -329,47 +337,4 @@ fn roll(
     let segment = Arc::new(segment);
     shared.kept.lock().segments.insert(seq, Arc::clone(&segment));
     Ok(Position { segment, salt, offset: SECTOR })
-}
-
-/// The record that holds an item, if it still lives in that segment.
-fn record_of(kept: &Kept, item: Item, seq: u64) -> Result<Option<Record>, StorageError> {
-    let group = |id: GroupId| kept.groups.get(&id);
-    Ok(match item {
-        Item::Entry(id, index) => {
-            let place = group(id).and_then(|kept| kept.place(index));
-            let segment = kept.segments.get(&seq);
-            match (place, segment) {
-                (Some(place), Some(segment)) if place.seq == seq => {
-                    let mut entries = super::read::read_run(segment, index, &[place])?;
-                    let entries: Vec<Bytes> = entries.drain(..).map(|entry| entry.bytes).collect();
-                    Some(Record::Entries { group: id, first: index, entries })
-                }
-                _ => None,
-            }
-        }
-        Item::Vote(id) => {
-            let held = group(id).and_then(|kept| kept.vote.clone()).filter(|held| held.1 == seq);
-            held.map(|(vote, _)| Record::Vote { group: id, vote })
-        }
-        Item::Committed(id) => {
-            let held = group(id).and_then(|kept| kept.committed.clone());
-            held.filter(|held| held.1 == seq)
-                .map(|(committed, _)| Record::Committed { group: id, committed })
-        }
-        Item::Purged(id) => {
-            let held = group(id).and_then(|kept| kept.purged.clone()).filter(|held| held.1 == seq);
-            held.map(|(mark, _)| Record::Purge { group: id, index: mark.index, mark: mark.bytes })
-        }
-        Item::Note(key) => {
-            let held = kept.notes.get(&key).filter(|held| held.1 == seq);
-            held.map(|(value, _)| Record::Note { key, value: value.clone() })
-        }
-    })
-}
-
-impl Recovered {
-    /// The numbers that go on: the newest segment and the last durable batch.
-    pub(super) fn numbers(&self) -> (u64, u64) {
-        (self.seq, self.lsn)
-    }
 }

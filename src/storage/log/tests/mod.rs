@@ -1,13 +1,18 @@
 //! The log on a simulated disk, driven inline: a model, power cuts at every sync, and faults.
 
-use std::collections::BTreeMap;
+mod crash;
+mod damage;
+mod expected;
+mod model;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Entry, Flushed, Log, LogMetrics, LogOptions, Mark};
+use super::kept::{Kept, KeptGroup};
+use super::{Entry, Flushed, GroupState, Log, LogMetrics, LogOptions, Mark};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Rng};
 use crate::storage::disk::SimDisk;
@@ -185,60 +190,6 @@ fn a_failed_sync_poisons_and_a_full_disk_says_so() {
     }
     assert!(matches!(&*errors.lock()[0], StorageError::Full { .. }), "{:?}", errors.lock()[0]);
     assert!(log.is_overloaded());
-}
-
-/// Runs a script; returns what was acknowledged last per group: (last index, vote).
-fn script(log: &Log, seed: u64, acknowledged: &Arc<Mutex<BTreeMap<u64, (u64, u64)>>>) {
-    let rng = Rng::seeded(seed);
-    let mut next: BTreeMap<u64, u64> = BTreeMap::new();
-    for step in 0..60 {
-        let group = 1 + rng.below(3);
-        let first = *next.entry(group).or_insert(0);
-        let count = 1 + rng.below(4);
-        let size = 50 + usize::try_from(rng.below(800)).unwrap();
-        let last = first + count - 1;
-        next.insert(group, last + 1);
-        log.append(group, entries(first, count, size), nobody());
-        let acknowledged = Arc::clone(acknowledged);
-        let done = Box::new(move |result: Result<(), Arc<StorageError>>| {
-            if result.is_ok() {
-                acknowledged.lock().insert(group, (last, step));
-            }
-        });
-        log.save_vote(group, Bytes::from(step.to_string()), done);
-        if rng.below(3) == 0 && last > 6 {
-            log.purge(group, mark(last - 5), nobody());
-        }
-        log.drive();
-    }
-}
-
-#[test]
-fn a_power_cut_at_any_sync_loses_nothing_acknowledged() {
-    let whole = SimDisk::new();
-    script(&open(&whole), 5, &Arc::default());
-    for cut in 1..=whole.syncs() {
-        for seed in [cut, cut + 1000, cut + 2000] {
-            let disk = SimDisk::new();
-            disk.die_at_sync(cut);
-            let acknowledged = Arc::default();
-            if let Ok(log) = try_open(&disk) {
-                script(&log, 5, &acknowledged);
-            }
-            disk.power_cut(seed);
-            let log = try_open(&disk).unwrap_or_else(|e| panic!("cut {cut}, seed {seed}: {e}"));
-            for (group, (last, step)) in &*acknowledged.lock() {
-                let state = log.state(*group);
-                assert!(state.last_index >= Some(*last), "cut {cut}, seed {seed}: {state:?}");
-                let vote: u64 = String::from_utf8_lossy(&state.vote.unwrap()).parse().unwrap();
-                assert!(vote >= *step, "cut {cut}, seed {seed}");
-                for entry in all(&log, *group) {
-                    let byte = (entry.index % 251) as u8;
-                    assert!(entry.bytes.iter().all(|b| *b == byte), "cut {cut}, seed {seed}");
-                }
-            }
-        }
-    }
 }
 
 #[tokio::test]
