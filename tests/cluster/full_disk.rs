@@ -9,7 +9,7 @@ use crate::support::load::{Load, Plan};
 use crate::support::mount::Mount;
 
 /// Enough to come up, not enough for what is written then.
-const MIB_BEFORE: u64 = 40;
+const MIB_BEFORE: u64 = 28;
 const MIB_AFTER: u64 = 1024;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::support::api::{Fate, fate};
 use crate::support::chance::{rounds, seeded};
 use crate::support::cluster::{Cluster, Shape};
+use crate::support::wait::wait_until;
 
 /// Set `TETRARCH_GROUPS=1000` for the demonstration; everyday runs use fewer.
 const VARIABLE: &str = "TETRARCH_GROUPS";
@@ -30,11 +32,16 @@ async fn many_groups_come_up_and_take_writes() {
     let mut written = BTreeSet::new();
     let mut keys = Vec::new();
     while written.len() < goal {
-        let key = format!("key {}", rng.u64(..)).into_bytes();
-        let put = cluster.api.put(rng.choice(&urls).unwrap(), &key, Bytes::from(key.clone())).await;
-        let put = put.unwrap();
-        assert_eq!(put.status, 201, "{}", put.text());
-        written.insert(put.group().unwrap());
+        let (url, key) = (rng.choice(&urls).unwrap(), format!("key {}", rng.u64(..)).into_bytes());
+        // With so many groups some may still be electing: what was not applied is asked again.
+        let group = wait_until("a write is acknowledged", async || {
+            match fate(cluster.api.put(url, &key, Bytes::from(key.clone())).await) {
+                Fate::Applied(answer) => Ok(answer.group().unwrap()),
+                Fate::NotApplied(reason) | Fate::Unknown(reason) => Err(reason),
+            }
+        })
+        .await;
+        written.insert(group);
         keys.push(key);
     }
     println!("  {} groups took {} writes", written.len(), keys.len());
@@ -44,7 +51,12 @@ async fn many_groups_come_up_and_take_writes() {
     cluster.wait_all_ready().await;
     println!("  ready again {:?} after kill -9 of all", restarted.elapsed());
     for key in &keys {
-        let got = cluster.api.get(rng.choice(&urls).unwrap(), key).await.unwrap();
+        let url = rng.choice(&urls).unwrap();
+        let got = wait_until("the key is read", async || match cluster.api.get(url, key).await {
+            Ok(answer) if answer.status == 200 || answer.is_missing_key() => Ok(answer),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
         assert_eq!((got.status, got.body), (200, Bytes::from(key.clone())));
     }
 }

@@ -1,6 +1,6 @@
 //! A cluster of real processes on loopback.
 //!
-//! Promises: at most one cluster runs at a time in a test process, so that tests do not starve each
+//! Promises: at most two clusters run at a time in a test process, so that tests do not starve each
 //! other; all processes are dead when the value is dropped; a test that did not fail otherwise fails
 //! if a node's log mentions a panic. On failure the logs stay and their ends are shown.
 
@@ -18,7 +18,11 @@ use super::node::Node;
 use super::ports;
 use super::wait::{wait_at_most, wait_until};
 
-static TURN: Semaphore = Semaphore::const_new(1);
+/// Much of a test is waiting for elections, so two share the machine well; more would starve one
+/// another.
+const CLUSTERS_AT_A_TIME: usize = 2;
+
+static TURN: Semaphore = Semaphore::const_new(CLUSTERS_AT_A_TIME);
 
 /// Starts before it is believed that ports are not the problem.
 const STARTS_MAX: usize = 5;
