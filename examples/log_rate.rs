@@ -91,7 +91,7 @@ fn round(root: &Path, case: Case) -> Result<Figures, Failure> {
     let log = Log::open(disk, PathBuf::from("log"), options, &Env::system(), metrics)?;
     let (done, completed) = mpsc::channel::<(u64, Instant, bool)>();
     let payload = Bytes::from(vec![7u8; case.bytes]);
-    let mut next = [0u64; GROUPS as usize];
+    let mut next = [0u64; 16];
     let mut submit = |group: u64| {
         let Some(index) = next.get_mut(usize::try_from(group).unwrap_or(0)) else { return };
         let entry = Entry { index: *index, bytes: payload.clone() };
@@ -127,15 +127,15 @@ fn round(root: &Path, case: Case) -> Result<Figures, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(log.close());
     micros.sort_unstable();
-    let at = |share: f64| {
-        let place = (micros.len() as f64 * share) as usize;
-        f64::from(micros.get(place.min(micros.len() - 1)).copied().unwrap_or_default())
+    let at = |hundredth: usize| {
+        let place = (micros.len() * hundredth / 100).min(micros.len() - 1);
+        f64::from(micros.get(place).copied().unwrap_or_default())
     };
     Ok(Figures {
         per_second: micros.len() as f64 / seconds,
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
+        p50: at(50),
+        p99: at(99),
+        max: at(100),
         syncs: syncs as f64 / seconds,
         cpu: cpu * 1e6 / micros.len() as f64,
     })

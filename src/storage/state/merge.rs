@@ -44,7 +44,10 @@ impl<'a> Source<'a> {
         match self {
             Self::Map(range) => Ok(range.next().map(|(key, value)| (key.clone(), value.clone()))),
             Self::Index { engine, space, from, rows } => {
-                if let (true, Some(start)) = (rows.is_empty(), from.take()) {
+                // `take` only where the rows are used up: it is what says that more may follow.
+                if rows.is_empty()
+                    && let Some(start) = from.take()
+                {
                     let found = engine.scan(*space, &start, INDEX_SCAN_ROWS)?;
                     if found.len() == INDEX_SCAN_ROWS {
                         *from = found.last().map(|(key, _)| successor(key));

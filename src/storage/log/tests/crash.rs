@@ -267,7 +267,7 @@ fn kill_at(seed: u64, kill: u64, fail: bool) -> Result<(), String> {
     let log = try_open(&disk).map_err(|error| format!("does not open: {error}"))?;
     workload.found(&log)?;
     workload.lazies_durable = workload.lazies.len();
-    if kill % 2 == 0 {
+    if kill.is_multiple_of(2) {
         workload.run(&log, 2);
     }
     disk.power_cut(kill);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::expected::Expected;
-use super::{Entry, Kept, Log, SimDisk, mark, nobody, open, options};
+use super::{Entry, Kept, KeptGroup, Log, SimDisk, mark, nobody, open, options};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -49,7 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// What a restart must find as the running log believes it to be: where everything is.
 fn layout(log: &Log) -> String {
     let kept: &Kept = &log.shared.kept.lock();
-    let used = |group: &&super::KeptGroup| group.vote.is_some() || !group.places.is_empty();
+    let used = |group: &&KeptGroup| group.vote.is_some() || !group.places.is_empty();
     let groups: Vec<String> = kept
         .groups
         .iter()
@@ -141,8 +141,8 @@ impl Run {
         assert_eq!((self.log.recovered_lsn(), self.log.flushed_lsn()), (self.lsn, self.lsn));
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Append { group, count, bytes } => self.append(group, count, bytes),
             Step::TruncateAfter { group, back } => {
                 let last = self.now.group(group).entries.keys().next_back().copied();
@@ -198,7 +198,7 @@ proptest! {
         let mut run = Run::new();
         for (at, step) in steps.into_iter().enumerate() {
             let checked = at % 10 == 0 || matches!(step, Step::Reopen { .. });
-            run.step(step);
+            run.step(&step);
             if checked {
                 run.now.check(&run.log, true).unwrap();
             }

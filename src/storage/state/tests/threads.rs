@@ -1,8 +1,12 @@
 //! Reads beside applies: the index that a read returns is exactly the one its value reflects.
 
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::place::{Place, put};
+use crate::runtime::Env;
+use crate::runtime::metrics::Metrics;
+use crate::storage::state::{State, StateMetrics, StateOptions};
 
 #[test]
 fn a_read_returns_exactly_the_index_that_its_value_reflects() {
@@ -34,4 +38,21 @@ fn a_read_returns_exactly_the_index_that_its_value_reflects() {
         }
         done.store(true, Ordering::Release);
     });
+}
+
+#[test]
+fn a_checkpoint_holds_every_row_that_the_flusher_moved_meanwhile() {
+    let place = Place::on_sled();
+    let options = StateOptions { memtable_bytes: 256 * 1024, ..StateOptions::default() };
+    let metrics = StateMetrics::new(&Metrics::default());
+    let (root, env) = (Some(place.root().to_owned()), Env::system());
+    let state = State::open(place.disk(), root, options, &env, metrics, &|_| {}).unwrap();
+    let rows = 20_000u64;
+    for index in 1..=rows {
+        let key = format!("k{:023}", index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        put(&state, 1, index, &key, Some(&"v".repeat(128)));
+    }
+    let scanned = state.scan(1, Bound::Unbounded, Bound::Unbounded, 100_000).unwrap().0;
+    assert_eq!(scanned.len() as u64, rows);
+    assert_eq!(state.checkpoint(1).unwrap().rows(), rows);
 }
