@@ -10,7 +10,8 @@ use crate::support::chance::{rounds, seeded};
 use crate::support::cluster::{Cluster, Shape};
 use crate::support::wait::wait_until;
 
-/// Set `TETRARCH_GROUPS=1000` for the demonstration; everyday runs use fewer.
+/// Set `TETRARCH_GROUPS=1000` for the demonstration, with `--release`: unoptimized it takes minutes.
+/// Everyday runs use fewer.
 const VARIABLE: &str = "TETRARCH_GROUPS";
 const EVERYDAY: u64 = 120;
 
