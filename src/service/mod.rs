@@ -26,6 +26,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -373,19 +374,29 @@ impl Service {
             obstacles.push("the node is stopping".to_owned());
         }
         obstacles.extend((self.hall.health)());
-        if self.hall.map().is_none() {
+        let Some(map) = self.hall.map() else {
             obstacles.push("no catalog is known yet".to_owned());
-        }
-        let without: Vec<String> = self
+            return obstacles;
+        };
+        // A leader that is only remembered from before a restart may be none any more: the groups
+        // here must have heard of one that a quorum has confirmed since.
+        let led: BTreeSet<GroupId> = self
             .hall
             .wing
             .statuses()
             .iter()
-            .filter(|status| status.leader.is_none())
-            .map(|status| status.group.to_string())
+            .filter(|status| status.leader.is_some())
+            .map(|status| status.group)
+            .filter(|group| self.hall.wing.staleness(*group).is_some())
+            .collect();
+        let without: Vec<String> = map
+            .catalog
+            .groups_on(self.hall.node)
+            .filter(|group| !led.contains(group))
+            .map(|group| group.to_string())
             .collect();
         if !without.is_empty() {
-            obstacles.push(format!("groups without a known leader: {}", without.join(", ")));
+            obstacles.push(format!("groups without a confirmed leader: {}", without.join(", ")));
         }
         obstacles
     }

@@ -100,15 +100,15 @@ impl Pursuit<'_> {
                 self.round = Round::default();
                 continue;
             };
+            if self.remaining().is_zero() {
+                return Err(self.out_of_time(Some(group)));
+            }
             match self.attempt(node, group, map.catalog.epoch).await {
                 Step::Done(done) => return Ok(Reached { group, by: node, done }),
                 Step::Final(kind) => {
                     return Err(ServiceError::from(kind).about(group, self.known(map, group)));
                 }
                 Step::Next(decline) => self.note(node, decline),
-            }
-            if self.remaining().is_zero() {
-                return Err(self.out_of_time(Some(group)));
             }
         }
     }
@@ -210,7 +210,10 @@ impl Pursuit<'_> {
             _ => None,
         };
         self.round.declined(node, hint);
-        self.last = Some(decline);
+        // What the others say when the leader has too much to do explains nothing.
+        if self.last != Some(Decline::Overloaded) {
+            self.last = Some(decline);
+        }
     }
 
     /// Waits for another leader, another catalog, or the tick; an error once the time is over.

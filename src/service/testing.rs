@@ -81,7 +81,7 @@ impl World {
                 ways: BTreeMap::new(),
                 services: BTreeMap::new(),
                 forwards: Vec::new(),
-                age: None,
+                age: Some(Duration::from_millis(20)),
             }),
             leader: watch::Sender::new(Some(NodeId(1))),
             catalog: watch::Sender::new(Some(Arc::new(catalog))),

@@ -173,6 +173,7 @@ async fn a_group_that_does_not_own_the_slot_neither_writes_nor_reads() {
 async fn a_stale_read_is_local_and_says_its_age() {
     let world = World::new();
     let service = world.service(2, true);
+    world.set_age(None);
     world.leader.send_replace(None);
     let got = get(&service, ReadMode::Stale, 1_000).await.unwrap();
     assert_eq!((got.served_by, got.staleness, got.row), (NodeId(2), None, None));
