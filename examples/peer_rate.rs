@@ -41,6 +41,7 @@ impl Doorkeeper for Door {
             recovered_lsn: 0,
             flushed_lsn: 0,
             run: 1,
+            wanted: None,
         }
     }
 

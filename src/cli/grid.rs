@@ -67,7 +67,7 @@ pub(super) fn draw(view: &ClusterView, width: usize) -> String {
         for block in view.groups.chunks(per_block.max(1)) {
             out.push('\n');
             line(&mut out, heading(block, wide));
-            for node in &view.nodes {
+            for node in view.nodes.iter().filter(|node| node.state != "removed") {
                 let mut row = format!("{:<NAME_WIDTH$}", format!("node {}", node.id));
                 for group in block {
                     let mark = mark(group, node.id);
@@ -101,6 +101,7 @@ fn heading(block: &[GroupView], wide: bool) -> String {
 fn node_line(node: &NodeView) -> String {
     let state = match (&node.replaced_by, node.reachable) {
         (Some(by), _) => format!("{} by {by}", node.state),
+        (None, _) if node.state == "removed" => node.state.clone(),
         (None, false) => styled(AnsiColor::Red.on_default(), "no answer"),
         (None, true) => node.state.clone(),
     };

@@ -104,7 +104,8 @@ pub(super) async fn delete(args: DeleteArgs, env: &Env) -> Result<(), Failure> {
         let mut answer = json!({"key": key, "existed": wrote.existed});
         add_place(&mut answer, wrote.place);
         print::json(&answer);
-    } else if !wrote.existed {
+    }
+    if !wrote.existed {
         return Err(Failure::not_found(format!("there is no key \"{key}\" in namespace {ns}")));
     }
     Ok(())

@@ -48,10 +48,10 @@ pub(super) struct ServeArgs {
     /// Heartbeat in milliseconds [default: 300; 1000 above 300 groups].
     #[arg(long, env = "TETRARCH_HEARTBEAT_MS", value_name = "MS", id = "heartbeat-ms")]
     heartbeat_ms: Option<String>,
-    /// Size of a log segment [default: 64].
+    /// Size of a log segment [default: 16].
     #[arg(long, env = "TETRARCH_SEGMENT_MIB", value_name = "MIB", id = "segment-mib")]
     segment_mib: Option<String>,
-    /// Log bytes of a group after which a checkpoint is taken [default: 16].
+    /// Log bytes of the node above which its largest group is checkpointed [default: 64].
     #[arg(long, env = "TETRARCH_CHECKPOINT_AFTER_MIB", value_name = "MIB")]
     #[arg(id = "checkpoint-after-mib")]
     checkpoint_after_mib: Option<String>,
@@ -61,7 +61,7 @@ pub(super) struct ServeArgs {
     /// How log lines look: text or json [default: text].
     #[arg(long, env = "TETRARCH_LOG_FORMAT", value_name = "FORMAT", id = "log-format")]
     log_format: Option<String>,
-    /// Which log lines are written: a level or directives [default: info].
+    /// Which log lines are written: a level or directives [default: info,openraft=error].
     #[arg(long, env = "TETRARCH_LOG_LEVEL", value_name = "LEVEL", id = "log-level")]
     log_level: Option<String>,
     /// Stops when standard input ends: a child that must not outlive `dev`.

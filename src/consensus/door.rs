@@ -23,14 +23,15 @@ use crate::placement::{Catalog, NodeState};
 use crate::storage::log::Log;
 
 /// Whether waiting cannot mend a refusal.
-fn is_final(refusal: &Refusal) -> bool {
+///
+/// A node that belongs to a cluster takes no word from one that belongs to another, or speaks another
+/// protocol: an address may have changed hands, or an upgrade may be under way. Only members of the
+/// same cluster say the others, because the cluster is what is judged first.
+fn is_final(refusal: &Refusal, is_chartered: bool) -> bool {
     match refusal {
-        Refusal::WrongCluster { .. }
-        | Refusal::Forgotten { .. }
-        | Refusal::Restored { .. }
-        | Refusal::Removed
-        | Refusal::Version { .. } => true,
-        Refusal::Unknown | Refusal::NotReady => false,
+        Refusal::Forgotten { .. } | Refusal::Restored { .. } | Refusal::Removed => true,
+        Refusal::WrongCluster { .. } | Refusal::Version { .. } => !is_chartered,
+        Refusal::Unknown | Refusal::NotReady | Refusal::WrongNode { .. } => false,
     }
 }
 
@@ -221,6 +222,7 @@ impl Doorkeeper for Door {
             recovered_lsn: self.log.recovered_lsn(),
             flushed_lsn: self.log.flushed_lsn(),
             run: self.run,
+            wanted: None,
         }
     }
 
@@ -236,7 +238,8 @@ impl Doorkeeper for Door {
     }
 
     fn refused(&self, by: NodeId, refusal: &Refusal) {
-        if is_final(refusal) {
+        let is_chartered = self.identity.read().charter.is_some();
+        if is_final(refusal, is_chartered) {
             self.rejected.send_if_modified(|rejected| {
                 let is_first = rejected.is_none();
                 rejected.get_or_insert_with(|| (by, refusal.clone()));
@@ -247,6 +250,9 @@ impl Doorkeeper for Door {
 
     fn address(&self, node: NodeId) -> Option<String> {
         let configured = self.configured.get(&node).cloned();
+        if self.known(node).is_some_and(|known| known.is_removed) {
+            return None;
+        }
         // Asked once per attempt to connect. When more than half of the nodes came back elsewhere, the
         // catalog cannot learn it before they have met, so the settings get every other attempt.
         let turn = self.attempts.fetch_add(1, Ordering::Relaxed);

@@ -252,10 +252,13 @@ impl Groups {
         if self.group(group).is_none() {
             return Err(ReadError::NotHere);
         }
-        self.base
-            .state
-            .get(group.0, key)
-            .map_err(|error| ReadError::Stopped { reason: error.to_string() })
+        self.base.state.get(group.0, key).map_err(|error| {
+            if matches!(error, StorageError::Corrupt { .. }) {
+                // The next start checks every checkpoint and says what to do.
+                self.base.env.tasks.fail(error.to_string());
+            }
+            ReadError::Stopped { reason: error.to_string() }
+        })
     }
 
     /// Who leads a group, as far as the replica here knows.

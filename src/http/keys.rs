@@ -149,7 +149,9 @@ fn etag(group: u64, revision: u64) -> HeaderValue {
 }
 
 fn refuse_unknown_promises(headers: &HeaderMap) -> Result<(), Failure> {
-    for name in ["if-match", "if-none-match", "if-unmodified-since", "idempotency-key"] {
+    for name in
+        ["if-match", "if-none-match", "if-unmodified-since", "idempotency-key", "content-range"]
+    {
         if headers.contains_key(name) {
             let detail = format!("the header {name} is not supported by this release");
             return Err(Failure::invalid(detail));

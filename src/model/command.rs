@@ -2,11 +2,11 @@
 //!
 //! Promises: [`Command::decode`] of [`Command::encode`] is the same command; decoding never panics,
 //! and the key and value of a write share the memory of the entry they came from. Relies on
-//! [`codec`](super::codec) for the envelope.
+//! [`codec`] for the envelope.
 //!
 //! On disk a command is `version, header, tail`. The tail of a write is its key and then its value;
 //! the header says where the one ends. Room for what comes next (conditions, idempotency keys,
-//! transactions, leases) is at the end of [`Header`], as new variants.
+//! transactions, leases) is at the end of `Header`, as new variants.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The heart: what a command does to state. Pure: no clock, no randomness, no I/O, no `HashMap`.
 //!
-//! A group replicates [`Command`]s. Every replica runs [`apply`] on each of them, in log order, over
+//! A group replicates [`Command`]s. Every replica runs [`apply()`] on each of them, in log order, over
 //! the same rows, and must come to the same [`Reply`] and the same [`Effect`]s; nothing here may
 //! depend on anything else. The bytes that are written down (commands, replies, rows) each begin
 //! with a version byte, and their enums grow at the end only.

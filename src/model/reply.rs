@@ -1,8 +1,8 @@
 //! What a command came to: the same at every replica, and small enough to keep.
 //!
 //! Promises: [`Reply::decode`] of [`Reply::encode`] is the same reply; decoding never panics. Relies
-//! on [`codec`](super::codec) for the envelope. Replies that later releases add go to the end of
-//! [`Header`].
+//! on [`codec`] for the envelope. Replies that later releases add go to the end of
+//! `Header`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

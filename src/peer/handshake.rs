@@ -150,7 +150,8 @@ pub(super) async fn connect(
 ) -> Result<Wire, ConnectError> {
     let address = doorkeeper.address(to).ok_or(ConnectError::NoAddress)?;
     let mut wire = upgrade(tasks, &address, purpose).await?;
-    wire.greet(Kind::Hello, doorkeeper.hello().encode()).await?;
+    let hello = Hello { wanted: Some(to), ..doorkeeper.hello() };
+    wire.greet(Kind::Hello, hello.encode()).await?;
     let frame = wire.greeting().await?;
     if frame.kind == Kind::Refusal {
         let refusal = Refusal::decode(&frame.payload)?;
@@ -208,7 +209,12 @@ pub(super) async fn welcome(
         return Err(ConnectError::Unexpected(Some(frame.kind)));
     }
     let theirs = Hello::decode(&frame.payload)?;
-    if let Err(refusal) = judge(doorkeeper, &theirs) {
+    let ours = doorkeeper.hello().node;
+    let judged = match theirs.wanted.filter(|wanted| *wanted != ours) {
+        Some(wanted) => Err(Refusal::WrongNode { ours, wanted }),
+        None => judge(doorkeeper, &theirs),
+    };
+    if let Err(refusal) = judged {
         wire.greet(Kind::Refusal, refusal.encode()).await?;
         return Err(ConnectError::NotAdmitted(refusal));
     }

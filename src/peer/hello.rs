@@ -37,6 +37,9 @@ pub struct Hello {
     pub recovered_lsn: u64,
     /// The last durable log batch now.
     pub flushed_lsn: u64,
+    /// Whom the greeter wants to reach; `None` in an answer. Addresses change hands, and a connection
+    /// meant for another node must not take the place of a good one.
+    pub wanted: Option<NodeId>,
     /// A random number of this process: hellos of one run may overtake one another.
     pub run: u64,
 }
@@ -57,7 +60,8 @@ pub enum Refusal {
     /// Its id is known with another data directory: the old one is gone, and its votes with it.
     #[error(
         "the node's data directory is not the one that the cluster knows (known {known}, found \
-         {found}): start it under a new id and run `tetrarch cluster replace`"
+         {found}): start a node with a new id and a new, empty --data-dir (`tetrarch serve --node NEW \
+         --data-dir DIR --join http://MEMBER`), then run `tetrarch cluster replace OLD --with NEW`"
     )]
     Forgotten {
         /// The directory that the cluster knows.
@@ -68,8 +72,8 @@ pub enum Refusal {
     /// Its data directory is an older copy: it has forgotten what it once made durable.
     #[error(
         "the node's data directory is an old copy (it had written batch {seen_lsn}, now it ends at \
-         {found_lsn}): start it with an empty directory under a new id and run `tetrarch cluster \
-         replace`"
+         {found_lsn}): start a node with a new id and a new, empty --data-dir (`tetrarch serve --node \
+         NEW --data-dir DIR --join http://MEMBER`), then run `tetrarch cluster replace OLD --with NEW`"
     )]
     Restored {
         /// The newest durable batch that the node has shown before.
@@ -93,6 +97,14 @@ pub enum Refusal {
     /// The catalog does not know it.
     #[error("the cluster does not know this node: start it with an address of a member to join")]
     Unknown,
+    /// Another node answers at this address than the one that was wanted.
+    #[error("this is node {ours}, not node {wanted}: its address is out of date")]
+    WrongNode {
+        /// Who answers.
+        ours: NodeId,
+        /// Who was wanted.
+        wanted: NodeId,
+    },
     /// The refusing side cannot judge yet.
     #[error("the node is still starting: it will be tried again")]
     NotReady,
@@ -176,6 +188,7 @@ mod tests {
             recovered_lsn: 4,
             flushed_lsn: 900,
             run: 9,
+            wanted: None,
         };
         assert_eq!(Hello::decode(&hello.encode()).unwrap(), hello);
         let refusal = Refusal::Restored { seen_lsn: 9, found_lsn: 4 };

@@ -48,6 +48,7 @@ impl Doorkeeper for OpenDoor {
             recovered_lsn: 0,
             flushed_lsn: 0,
             run: 0,
+            wanted: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises: its bytes are the same wherever its content is the same (ordered maps only), and read
 //! back as they were. How it changes is in [`change`](super::change). Relies on group 0 to replicate
-//! it, and on [`codec`](crate::model::codec) for the envelope.
+//! it, and on [`codec`] for the envelope.
 
 use std::collections::{BTreeMap, BTreeSet};
 

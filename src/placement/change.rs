@@ -119,6 +119,9 @@ impl Catalog {
         incarnation: Incarnation,
     ) -> Result<Change, Refusal> {
         check_address(address)?;
+        if node.0 == 0 {
+            return refuse(RefusalCode::Invalid, "a node's id is at least 1".to_owned());
+        }
         if self.nodes.contains_key(&node) {
             return self.set_address(node, incarnation, address);
         }

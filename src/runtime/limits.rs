@@ -351,6 +351,9 @@ pub const PROPOSAL_GRACE: Duration = Duration::from_millis(100);
 
 /// How long a node may take to say what it has, for `/v1/cluster`.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A group whose leader was not confirmed by a quorum for so long counts as having none (`/readyz`).
+pub const READY_AGE_MAX: Duration = Duration::from_secs(10);
 // --- http -----------------------------------------------------------------------------------
 
 /// How long a client waits when it does not say.
@@ -442,6 +445,9 @@ pub const DEV_READY_SECONDS: u64 = 120;
 
 /// How long `dev` lets a child stop by itself before it is killed, in seconds.
 pub const DEV_STOP_SECONDS: u64 = 20;
+
+/// Most groups of a cluster: one for each slot.
+pub const GROUPS_MAX: u64 = 16_384;
 
 /// Most nodes that `dev` starts on one machine.
 pub const DEV_NODES_MAX: u64 = 15;

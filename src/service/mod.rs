@@ -39,6 +39,7 @@ use crate::model::{
 };
 use crate::peer::Transport;
 use crate::placement::{Catalog, CatalogCommand, CatalogReply, NamespaceLimits, slot_of};
+use crate::runtime::limits::READY_AGE_MAX;
 use crate::runtime::{Env, Moment};
 
 pub use cluster::ClusterView;
@@ -387,7 +388,9 @@ impl Service {
             .iter()
             .filter(|status| status.leader.is_some())
             .map(|status| status.group)
-            .filter(|group| self.hall.wing.staleness(*group).is_some())
+            .filter(|group| {
+                self.hall.wing.staleness(*group).is_some_and(|age| age <= READY_AGE_MAX)
+            })
             .collect();
         let without: Vec<String> = map
             .catalog

@@ -62,6 +62,10 @@ impl Shape {
                 kept
             }
         };
+        let most = limits::GROUPS_MAX;
+        if let Some(groups) = shape.groups.filter(|groups| !(1..=most).contains(groups)) {
+            return Err(Failure::usage(format!("--groups {groups}: give 1 to {most}")));
+        }
         if !(1..=limits::DEV_NODES_MAX).contains(&shape.nodes) {
             let most = limits::DEV_NODES_MAX;
             return Err(Failure::usage(format!("--nodes must be from 1 to {most}")));

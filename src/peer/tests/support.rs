@@ -138,6 +138,7 @@ impl Doorkeeper for Door {
             recovered_lsn: 0,
             flushed_lsn: 0,
             run: 1,
+            wanted: None,
         }
     }
 
