@@ -56,7 +56,8 @@ async fn an_address_that_leads_to_another_node_is_not_used() {
     let (a, b) = nodes(PeerOptions::default()).await;
     a.door.addresses.lock().insert(NodeId(3), b.address.clone());
     let wrong = a.peers.call(NodeId(3), ECHO, Lane::Data, Bytes::new(), TIME).await.unwrap_err();
-    let expected = "not sent: node 2 answers at the address of node 3";
+    let expected =
+        "not sent: refused by the peer: this is node 2, not node 3: its address is out of date";
     assert_eq!(wrong.to_string(), expected);
 }
 
