@@ -51,7 +51,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         return Err(AppError::Failed { reason });
     }
     served?;
-    closed
+    closed?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 async fn serve_node(

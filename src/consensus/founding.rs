@@ -147,6 +147,9 @@ impl Founding {
         let node = self.door.identity().node;
         let mut chartered = self.chartered.subscribe();
         let mut rejected = self.door.rejected();
+        if chartered.borrow().is_none() {
+            tracing::info!(founders = ?plan.founders, "waiting until all founding members are up");
+        }
         loop {
             if let Some(charter) = chartered.borrow_and_update().clone() {
                 return Ok(charter);

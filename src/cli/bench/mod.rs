@@ -118,8 +118,14 @@ pub(super) async fn run(args: BenchArgs, env: &Env) -> Result<(), Failure> {
         blurred: (0..args.keys).map(|_| AtomicBool::new(false)).collect(),
     });
     print::note(format!("writing {} keys first", args.keys));
-    round(&load, 64.min(widest.max(16)).min(usize::try_from(args.keys).unwrap_or(64)), None, 100)
-        .await;
+    let writers = 64.min(widest.max(16)).min(usize::try_from(args.keys).unwrap_or(64));
+    let filled = round(&load, writers, None, 100).await;
+    let failed = filled.not_applied + filled.unknown;
+    if failed > 0 {
+        let text =
+            format!("{failed} of {} keys could not be written; is the cluster up?", args.keys);
+        return Err(Failure::failed(text));
+    }
     let mut failures = 0;
     for puts in &args.puts {
         for connections in &args.connections {
