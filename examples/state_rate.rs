@@ -188,7 +188,7 @@ impl<'a> Writer<'a> {
             let number = number - number % self.groups + group;
             let mut value = vec![0; 128];
             value.iter_mut().step_by(8).for_each(|byte| *byte = self.rng.u8(..));
-            effects.push(Effect { key: key(number), value: Some(value.into()) });
+            effects.push(Effect::plain(key(number), Some(value.into())));
         }
         self.noise = self.noise.max(making.elapsed());
         if self.work == Work::Make {

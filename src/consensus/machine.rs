@@ -151,10 +151,10 @@ fn apply_command(
         let mut next = catalog.as_deref().cloned().unwrap_or_default();
         let reply = next.apply(&command);
         if catalog.as_ref().map(|c| c.epoch) != Some(next.epoch) {
-            applying.put_effects(vec![Effect {
-                key: Bytes::from_static(model::CATALOG_KEY),
-                value: Some(next.encode()),
-            }]);
+            applying.put_effects(vec![Effect::plain(
+                Bytes::from_static(model::CATALOG_KEY),
+                Some(next.encode()),
+            )]);
             *catalog = Some(Arc::new(next));
         }
         return Ok(Reply::Catalog(reply.encode()));

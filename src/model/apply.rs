@@ -81,7 +81,7 @@ fn own(view: &dyn View, wanted: &Ownership) -> Result<Outcome, ApplyError> {
     if ownership(view)?.is_some_and(|known| known.epoch >= wanted.epoch) {
         return Ok(Outcome::unchanged(Reply::Owned));
     }
-    let effect = Effect { key: Bytes::from_static(OWNED_KEY), value: Some(wanted.encode()) };
+    let effect = Effect::plain(Bytes::from_static(OWNED_KEY), Some(wanted.encode()));
     Ok(Outcome { reply: Reply::Owned, effects: vec![effect] })
 }
 
@@ -109,7 +109,7 @@ fn write(view: &dyn View, index: u64, asked: &Write) -> Result<Outcome, ApplyErr
             let row = Row { created, revision: index, value: value.clone() };
             Outcome {
                 reply: Reply::Written { created: before.is_none() },
-                effects: vec![Effect { key, value: Some(row.encode()) }],
+                effects: vec![Effect::plain(key, Some(row.encode()))],
             }
         }
         WriteOp::Delete if before.is_none() => {
@@ -117,7 +117,7 @@ fn write(view: &dyn View, index: u64, asked: &Write) -> Result<Outcome, ApplyErr
         }
         WriteOp::Delete => Outcome {
             reply: Reply::Deleted { existed: true },
-            effects: vec![Effect { key, value: None }],
+            effects: vec![Effect::plain(key, None)],
         },
     })
 }

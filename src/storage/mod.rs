@@ -35,4 +35,22 @@ pub struct Effect {
     pub key: bytes::Bytes,
     /// The new value; `None` removes the row.
     pub value: Option<bytes::Bytes>,
+    /// Set on changes that the group's history keeps for a while.
+    pub recorded: Option<Recorded>,
+}
+
+/// What the history keeps of a change beside the row's key and new value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The value before; `None` when there was no row.
+    pub before: Option<bytes::Bytes>,
+    /// The owner's word for the kind of change; opaque here.
+    pub note: u8,
+}
+
+impl Effect {
+    /// A change that no history keeps.
+    pub const fn plain(key: bytes::Bytes, value: Option<bytes::Bytes>) -> Self {
+        Self { key, value, recorded: None }
+    }
 }

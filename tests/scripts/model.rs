@@ -43,7 +43,7 @@ impl Rows {
         let command = Command::decode(entry)?;
         let outcome = apply(self, index, &command)?;
         let mut trace = format!("{index}: {:?}\n", outcome.reply);
-        for Effect { key, value } in outcome.effects {
+        for Effect { key, value, .. } in outcome.effects {
             match value {
                 Some(value) => {
                     writeln!(trace, "   {}", shown(&key, &value)?)?;

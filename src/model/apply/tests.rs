@@ -34,7 +34,7 @@ impl Rows {
 
     fn run(&mut self, index: u64, command: &Command) -> Reply {
         let outcome = apply(self, index, command).unwrap();
-        for Effect { key, value } in outcome.effects {
+        for Effect { key, value, .. } in outcome.effects {
             match value {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),

@@ -102,7 +102,7 @@ impl Applying<'_> {
     /// Makes changes; they become visible when the closure returns.
     pub fn put_effects(&mut self, effects: Vec<Effect>) {
         let before = self.layers.active.bytes;
-        for Effect { key, value } in effects {
+        for Effect { key, value, .. } in effects {
             self.layers.put(key, value);
         }
         // One change of the shared counter for all: it may shrink, so it wraps.

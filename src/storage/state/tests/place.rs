@@ -72,10 +72,10 @@ pub(super) fn applied(index: u64) -> Applied {
 }
 
 pub(super) fn put(state: &State, group: u64, index: u64, key: &str, value: Option<&str>) {
-    let effect = Effect {
-        key: Bytes::copy_from_slice(key.as_bytes()),
-        value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
-    };
+    let effect = Effect::plain(
+        Bytes::copy_from_slice(key.as_bytes()),
+        value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
+    );
     let done = state.apply(group, |applying| {
         applying.put_effects(vec![effect]);
         applying.set_applied(applied(index));

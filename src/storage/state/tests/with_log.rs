@@ -28,7 +28,7 @@ const KEYS: u64 = 12;
 fn model(group: u64, index: u64) -> BTreeMap<Bytes, Bytes> {
     let mut rows = BTreeMap::new();
     for index in 1..=index {
-        let Effect { key, value } = effect(group, index);
+        let Effect { key, value, .. } = effect(group, index);
         match value {
             Some(value) => rows.insert(key, value),
             None => rows.remove(&key),
@@ -41,7 +41,7 @@ fn model(group: u64, index: u64) -> BTreeMap<Bytes, Bytes> {
 fn effect(group: u64, index: u64) -> Effect {
     let key = format!("key {}", (index * 7 + group) % KEYS).into();
     let value = (!(index + group).is_multiple_of(5)).then(|| format!("{index:0>200}").into());
-    Effect { key, value }
+    Effect::plain(key, value)
 }
 
 struct Node {
