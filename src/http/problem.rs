@@ -63,6 +63,9 @@ impl Failure {
             request_id: asked.id.clone(),
             leader: self.facts.leader_url(front),
             retry_after,
+            groups: None,
+            restart: None,
+            holder: None,
         };
         let body = serde_json::to_vec(&problem).expect("a problem holds only strings and numbers");
         let mut response = Response::new(Body::from(body));
