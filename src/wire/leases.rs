@@ -38,11 +38,8 @@ pub struct LeaseView {
     pub id: String,
     /// How long it lives from each renewal, in milliseconds.
     pub ttl_ms: u64,
-    /// How long it lives from now, about; never less than that.
-    pub expires_in_ms: u64,
-    /// Keys that hang on it in its home group, where that was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<u64>,
+    /// How long it still lives, about; `null` while that is not known.
+    pub expires_in_ms: Option<u64>,
 }
 
 /// The answer to `DELETE /v1/leases/{id}`.
@@ -83,8 +80,9 @@ pub struct LockHeld {
     pub token: u64,
     /// The lease that holds it; renew it to keep the lock.
     pub lease: String,
-    /// How long the lease lives from each renewal, in milliseconds.
-    pub ttl_ms: u64,
+    /// How long the lease lives from each renewal, in milliseconds, when it was made for the lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
     /// Who asked.
     pub owner: String,
 }

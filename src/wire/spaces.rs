@@ -86,10 +86,10 @@ pub struct NamespaceView {
     pub quota: Option<u64>,
     /// How long changes are kept for watches.
     pub history: String,
-    /// Keys in it, about a second old.
-    pub keys: u64,
-    /// Bytes of keys and values in it, about a second old.
-    pub bytes: u64,
+    /// Keys in it, about a second old; `null` while that is not known.
+    pub keys: Option<u64>,
+    /// Bytes of keys and values in it, about a second old; `null` while that is not known.
+    pub bytes: Option<u64>,
     /// The groups that hold it.
     pub groups: u64,
 }
