@@ -11,12 +11,15 @@ use crate::wire::{
 };
 
 use super::body::read_json;
+use super::doc::params::RouteQuery;
 use super::facts::Facts;
 use super::parse::{query, route_query};
 use super::problem::Failure;
 use super::{Asked, Front, view};
 
-/// `GET /v1/cluster`.
+/// The cluster as this node sees it.
+#[utoipa::path(get, path = "/v1/cluster", operation_id = "get_cluster", tag = "cluster",
+    responses((status = 200, description = "Nodes and groups", body = crate::wire::ClusterView)))]
 pub(super) async fn cluster(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -30,7 +33,10 @@ pub(super) async fn cluster(
     response
 }
 
-/// `GET /v1/route?ns=&key=`.
+/// Where a key lives.
+#[utoipa::path(get, path = "/v1/route", operation_id = "get_route", tag = "cluster",
+    params(RouteQuery),
+    responses((status = 200, description = "Its group and nodes", body = RouteView)))]
 pub(super) async fn route(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -64,7 +70,10 @@ fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Fai
     Ok(response)
 }
 
-/// `POST /v1/cluster/nodes`.
+/// Makes a node known to the cluster.
+#[utoipa::path(post, path = "/v1/cluster/nodes", operation_id = "add_node", tag = "cluster",
+    request_body = JoinRequest,
+    responses((status = 200, description = "It is known", body = ChangeReply)))]
 pub(super) async fn join(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -89,7 +98,10 @@ async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Resp
     Ok(changed(front, asked, epoch))
 }
 
-/// `POST /v1/cluster/replace`.
+/// Has one node take over the replicas of another.
+#[utoipa::path(post, path = "/v1/cluster/replace", operation_id = "replace_node", tag = "cluster",
+    request_body = ReplaceRequest,
+    responses((status = 200, description = "Decided; the moves follow", body = ChangeReply)))]
 pub(super) async fn replace(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,

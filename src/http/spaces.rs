@@ -1,11 +1,13 @@
 //! Namespaces: created, listed, described, changed, deleted.
 
+use std::time::Duration;
+
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::placement::{Layout, Mode, NamespaceLimits};
-use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_DEFAULT};
+use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_MS_DEFAULT};
 use crate::service::{self, NamespaceChange, NamespaceRequest};
 use crate::wire::{self, NAMESPACES_PATH, NamespaceDeleted, NamespacesView};
 
@@ -172,7 +174,7 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
         layout,
         limits: merged(limits.unwrap_or_default(), NamespaceLimits::default()),
         quota,
-        history: history.unwrap_or(HISTORY_DEFAULT),
+        history: history.unwrap_or(Duration::from_millis(HISTORY_MS_DEFAULT)),
     })
 }
 
