@@ -28,7 +28,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn context(&self) -> Context {
-        Context { deadline: self.deadline, request_id: self.id.clone() }
+        Context::new(self.deadline, self.id.clone())
     }
 }
 

@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
-use crate::model::WriteOp;
-use crate::service::{Got, WriteReply, Wrote};
+use crate::model::{Attach, KeyReply, WriteOp};
+use crate::service::{Got, Wrote};
 
 use super::body::read_body;
 use super::facts::Facts;
@@ -55,7 +55,7 @@ async fn get_key(front: &Front, asked: &Asked, uri: &Uri) -> Result<Response, Fa
     let mut response = Response::new(Body::from(row.value));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::ETAG, etag(group.0, row.revision));
+    headers.insert(header::ETAG, etag(group.0, row.at));
     facts.write(headers, front);
     Ok(response)
 }
@@ -80,9 +80,9 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
     let location = HeaderValue::from_str(request.uri().path()).ok();
     let env = front.service.env();
     let value = read_body(request, limits.value_bytes_max, asked.deadline, env).await?;
-    let op = WriteOp::Put { value };
-    let wrote = front.service.write(&namespace, key, op, asked.context()).await?;
-    let created = wrote.reply == WriteReply::Put { created: true };
+    let op = WriteOp::Put { value, content_type: None, attach: Attach::None };
+    let wrote = front.service.write(&namespace, key, op.into(), asked.context()).await?;
+    let created = matches!(wrote.reply, KeyReply::Put { created: true, .. });
     let mut response = written(front, &wrote);
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag(wrote.group.0, wrote.index));
@@ -112,8 +112,8 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
     let (namespace, key) = key_path(parts.uri.path())?;
     query(parts.uri.query(), &[])?;
     refuse_unknown_promises(&parts.headers)?;
-    let wrote = front.service.write(&namespace, key, WriteOp::Delete, asked.context()).await?;
-    if wrote.reply == (WriteReply::Deleted { existed: false }) {
+    let wrote = front.service.write(&namespace, key, WriteOp::Delete.into(), asked.context()).await?;
+    if matches!(wrote.reply, KeyReply::Deleted { existed: false, .. }) {
         let detail =
             format!("the key did not exist at index {} of group {}", wrote.index, wrote.group);
         return Err(Failure {

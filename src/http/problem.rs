@@ -116,6 +116,24 @@ fn status(kind: &ErrorKind) -> StatusCode {
         ErrorKind::Unavailable { .. } | ErrorKind::Overloaded { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
+        ErrorKind::NamespaceExists { .. }
+        | ErrorKind::LockBusy { .. }
+        | ErrorKind::LockNotHeld
+        | ErrorKind::Denied { .. }
+        | ErrorKind::Patch { conflict: true, .. } => StatusCode::CONFLICT,
+        ErrorKind::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::Unmet { .. } => StatusCode::PRECONDITION_FAILED,
+        ErrorKind::CrossGroup { .. }
+        | ErrorKind::DuplicateKey { .. }
+        | ErrorKind::OnceMismatch
+        | ErrorKind::HistoryOff { .. }
+        | ErrorKind::Patch { conflict: false, .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::CursorGone { .. } => StatusCode::GONE,
+        ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
+        ErrorKind::SessionBehind { .. }
+        | ErrorKind::TooStale { .. }
+        | ErrorKind::TooManyWatches { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::NoLease { .. } => StatusCode::NOT_FOUND,
         ErrorKind::Undetermined { .. } => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -343,6 +343,10 @@ pub const RETRY_TICK_MAX: Duration = Duration::from_millis(400);
 /// How long one node may take for a forwarded read before another one is asked.
 pub const READ_ATTEMPT_MAX: Duration = Duration::from_secs(1);
 
+/// How long one attempt of a write with a once key may take before it is handed over again: the key
+/// keeps it from being done twice, so that a leader that hangs does not take all of the time.
+pub const ONCE_ATTEMPT_MAX: Duration = Duration::from_secs(2);
+
 /// How much earlier than the origin a node gives up forwarded work, so that its answer arrives.
 pub const FORWARD_MARGIN: Duration = Duration::from_millis(50);
 
@@ -399,14 +403,18 @@ pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest life of a lease.
 pub const LEASE_TTL_MAX: Duration = Duration::from_hours(24);
 
-/// Leases asked about at once of their home group.
-pub const LEASES_ASKED_MAX: usize = 1024;
-
 /// How long one node may follow a lock for another one before it answers as it stands.
 pub const LOCK_WAIT_STEP: Duration = Duration::from_secs(5);
 
 /// How long leaving a lock's line may take after the waiting has ended.
 pub const LOCK_LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How much earlier than its deadline a request stops waiting in a lock's line, to leave it.
+pub const LOCK_LEAVE_MARGIN: Duration = Duration::from_millis(500);
+
+/// Whether followers answer linearizable reads with the leader's read index; otherwise they pass the
+/// reads on.
+pub const FOLLOWER_READS: bool = true;
 
 /// How long a node that made a change of the catalog waits to know it itself before it answers.
 pub const CATALOG_ECHO_MAX: Duration = Duration::from_secs(2);
