@@ -336,7 +336,7 @@ fn nothing_is_applied_after_a_close() {
     put(&state, 1, 1, "k", Some("1"));
     state.close().unwrap();
     let late = state.apply(1, |a| {
-        a.put_effects(vec![Effect::plain("k".into(), None)]);
+        a.put_effects(2, vec![Effect::plain("k".into(), None)]);
         a.set_applied(Applied { index: 2, mark: Bytes::new() });
         Ok(())
     });
