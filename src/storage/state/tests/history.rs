@@ -9,8 +9,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::place::{Place, applied, flush_all, send};
+use crate::runtime::Env;
+use crate::runtime::metrics::Metrics;
 use crate::storage::state::page::Pace;
-use crate::storage::state::{Change, Gone, Page, State};
+use crate::storage::state::{Change, Gone, Page, State, StateMetrics, StateOptions};
 use crate::storage::{Effect, Recorded};
 
 const GROUP: u64 = 1;
@@ -158,7 +160,7 @@ fn pages() -> Vec<Page> {
 fn compare(state: &State, model: &Model) {
     let now = model.index();
     let floor = state.history_floor(GROUP);
-    assert!(floor <= model.floor.max(0), "floor {floor}, needed from {}", model.floor);
+    assert!(floor <= model.floor, "floor {floor}, needed from {}", model.floor);
     for at in 0..=now {
         let all = state.changes(GROUP, at, b"", usize::MAX).unwrap();
         if at < floor {
@@ -286,6 +288,84 @@ fn replay(state: &State, model: &Model) {
     if !entries.is_empty() {
         apply(state, from + 1, entries);
     }
+}
+
+fn overwrite(state: &State, group: u64, index: u64) {
+    let before = state.get(group, b"k").unwrap().value;
+    let value = Some(Bytes::from(format!("{index:0>1000}")));
+    let recorded = Some(Recorded { before, note: 0 });
+    let done = state.apply(group, |applying| {
+        applying.put_effects(index, vec![Effect { key: "k".into(), value, recorded }]);
+        applying.set_applied(applied(index));
+        Ok(())
+    });
+    done.unwrap();
+}
+
+#[test]
+fn the_node_s_bound_is_kept_at_the_cost_of_the_longest_history() {
+    let place = Place::in_memory();
+    let options = StateOptions { history_bytes: 2 << 20, ..StateOptions::default() };
+    let metrics = StateMetrics::new(&Metrics::default());
+    let env = Env::system();
+    let state = State::open(place.disk(), None, options, &env, metrics, &|_| {}).unwrap();
+    overwrite(&state, 2, 1);
+    for index in 1..5000 {
+        overwrite(&state, 1, index);
+        assert!(state.stats().history_bytes <= 2 << 20, "entry {index}");
+    }
+    assert_eq!(state.history_floor(2), 0, "the short one stays");
+    let floor = state.history_floor(1);
+    assert!(floor > 3000, "{floor}");
+    let changes = state.changes(1, floor, b"", usize::MAX).unwrap().unwrap();
+    assert_eq!(changes.changes.len() as u64, 4999 - floor);
+    // What a restart reads is bound as well, before anything is applied.
+    state.checkpoint(1).unwrap();
+    drop(state);
+    let options = StateOptions { history_bytes: 1 << 20, ..StateOptions::default() };
+    let metrics = StateMetrics::new(&Metrics::default());
+    let state = State::open(place.disk(), None, options, &env, metrics, &|_| {}).unwrap();
+    assert!(state.stats().history_bytes <= 1 << 20);
+    assert!(state.history_floor(1) > floor);
+}
+
+#[test]
+fn a_lost_history_of_a_clean_stop_raises_the_floor() {
+    let place = Place::on_sled();
+    let state = place.open();
+    (1..5).for_each(|index| overwrite(&state, 1, index));
+    state.checkpoint(1).unwrap();
+    (5..9).for_each(|index| overwrite(&state, 1, index));
+    state.close().unwrap();
+    drop(state);
+    let whole = place.copy();
+    assert_eq!(whole.open().history_floor(1), 0);
+    let path = place.root().join("state.history");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let state = place.open();
+    assert!(state.rebuilt().is_none());
+    assert_eq!(state.history_floor(1), 8);
+    assert_eq!(state.changes(1, 7, b"", 1).unwrap(), Err(Gone { floor: 8 }));
+    assert!(!path.exists());
+}
+
+#[test]
+fn waiting_for_an_applied_index_ends_with_the_group() {
+    let place = Place::in_memory();
+    let state = place.open();
+    assert!(state.applied_watch(1).has_changed().is_err(), "not here");
+    overwrite(&state, 1, 1);
+    let mut watch = state.applied_watch(1);
+    assert_eq!(*watch.borrow_and_update(), 1);
+    overwrite(&state, 1, 2);
+    assert!(watch.has_changed().unwrap());
+    assert_eq!(*watch.borrow_and_update(), 2);
+    state.drop_group(1).unwrap();
+    assert!(watch.has_changed().is_err());
+    assert_eq!(state.stats().history_bytes, 0);
 }
 
 proptest! {
