@@ -112,6 +112,39 @@ pub const CHECKPOINT_DUE_EARLY_PERCENT: u64 = 10;
 /// `MEMTABLE_BYTES_MAX`, so that writers are slowed down long before they would have to stop.
 pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(4);
 
+/// Histories of all groups of a node, as counted: five minutes of some 3,000 small changes a second.
+/// Above it the group with the longest one forgets its oldest changes.
+pub const HISTORY_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a change costs in memory beside its bytes: its record, its place by key, allocations.
+pub const HISTORY_CHANGE_OVERHEAD: usize = 192;
+
+/// Most changes of one group: a search for an earlier view goes through all chunks of them.
+pub const HISTORY_GROUP_CHANGES_MAX: usize = 1024 * 1024;
+
+/// Changes, or ...
+pub const HISTORY_CHUNK_CHANGES: usize = 1024;
+
+/// ... counted bytes, at which a chunk of a history is sealed: what is forgotten at once, and what
+/// must be passed over change by change.
+pub const HISTORY_CHUNK_BYTES: usize = 512 * 1024;
+
+/// Sealed chunks that one call for changes goes through: about a millisecond.
+pub const CHANGES_CHUNKS_MAX: usize = 64;
+
+/// Keys that one step of a page looks at under the group's lock, where applies wait meanwhile: some
+/// hundred microseconds.
+pub const PAGE_STEP_ROWS: usize = 512;
+
+/// Bytes of rows that one step of a page reads under that lock, one row more at most.
+pub const PAGE_STEP_BYTES: usize = 512 * 1024;
+
+/// Changed keys that one step of a page of an earlier view keeps: bounds its memory.
+pub const PAGE_CHANGES_MAX: usize = 4096;
+
+/// Steps after which a page is given out although it is not full.
+pub const PAGE_STEPS_MAX: usize = 64;
+
 /// Size of one segment of the log. Large enough that a roll (two more syncs) is rare, small enough
 /// that purging gives space back in useful steps.
 pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -220,6 +253,9 @@ pub const PEER_BULK_STALL_MAX: Duration = Duration::from_secs(30);
 pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
 
 // --- consensus ------------------------------------------------------------------------------
+
+/// Between two looks whether a replica that has applied nothing yet has begun.
+pub const APPLIED_RETRY: Duration = Duration::from_millis(10);
 
 /// Entries applied in one step under a group's lock; readers of the group wait no longer than that.
 pub const APPLY_BATCH_ENTRIES: usize = 256;
@@ -409,6 +445,10 @@ pub const RETRY_TICK_MAX: Duration = Duration::from_millis(400);
 /// How long one node may take for a forwarded read before another one is asked.
 pub const READ_ATTEMPT_MAX: Duration = Duration::from_secs(1);
 
+/// How long one attempt of a write with a once key may take before it is handed over again: the key
+/// keeps it from being done twice, so that a leader that hangs does not take all of the time.
+pub const ONCE_ATTEMPT_MAX: Duration = Duration::from_secs(2);
+
 /// How much earlier than the origin a node gives up forwarded work, so that its answer arrives.
 pub const FORWARD_MARGIN: Duration = Duration::from_millis(50);
 
@@ -465,14 +505,18 @@ pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest life of a lease.
 pub const LEASE_TTL_MAX: Duration = Duration::from_hours(24);
 
-/// Leases asked about at once of their home group.
-pub const LEASES_ASKED_MAX: usize = 1024;
-
 /// How long one node may follow a lock for another one before it answers as it stands.
 pub const LOCK_WAIT_STEP: Duration = Duration::from_secs(5);
 
 /// How long leaving a lock's line may take after the waiting has ended.
 pub const LOCK_LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How much earlier than its deadline a request stops waiting in a lock's line, to leave it.
+pub const LOCK_LEAVE_MARGIN: Duration = Duration::from_millis(500);
+
+/// Whether followers answer linearizable reads with the leader's read index; otherwise they pass the
+/// reads on.
+pub const FOLLOWER_READS: bool = true;
 
 /// How long a node that made a change of the catalog waits to know it itself before it answers.
 pub const CATALOG_ECHO_MAX: Duration = Duration::from_secs(2);
