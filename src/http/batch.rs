@@ -59,22 +59,24 @@ pub(super) async fn batch(
     Extension(asked): Extension<Asked>,
     request: Request,
 ) -> Response {
-    match begin(&front, &asked, request) {
+    match begin(&front, &asked, request).await {
         Ok(response) => response,
         Err(failure) => failure.response(&front, &asked),
     }
 }
 
-fn begin(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
+async fn begin(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     query(parts.uri.query(), &[])?;
     lines_or_nothing(&parts.headers)?;
-    let batch = front.service.batch(&namespace_path(parts.uri.path())?)?;
+    let namespace = namespace_path(parts.uri.path())?;
+    // Told once and not for each line.
+    front.service.namespace(&namespace, asked.context()).await?;
     let run = Run {
         front: front.clone(),
         asked: asked.clone(),
         once: once_of(&parts)?,
-        batch,
+        batch: front.service.batch(&namespace),
         place: front.places.batch()?,
     };
     let mut response = Response::new(Body::from_stream(answer(run, body)));
@@ -145,7 +147,8 @@ fn answer(run: Run, body: Body) -> impl futures_util::Stream<Item = Result<Bytes
         let (mut ops, mut failed) = (0u64, 0u64);
         loop {
             if let Some(portion) = held.take_if(|portion| running.takes(portion)) {
-                running.add(&portion.keys, run.start(portion));
+                let keys = portion.keys.clone();
+                running.add(keys, run.start(portion));
             }
             tokio::select! {
                 next = lines.next(), if held.is_none() && ended.is_none() => match next {
@@ -185,8 +188,8 @@ impl Running {
             && self.keys.iter().all(|keys| keys.is_disjoint(&portion.keys))
     }
 
-    fn add(&mut self, keys: &HashSet<u64>, portion: BoxFuture<'static, Vec<BatchResult>>) {
-        self.keys.push_back(keys.clone());
+    fn add(&mut self, keys: HashSet<u64>, portion: BoxFuture<'static, Vec<BatchResult>>) {
+        self.keys.push_back(keys);
         self.portions.push_back(portion);
     }
 

@@ -1,13 +1,13 @@
 //! Leases: granted, looked at, renewed, ended.
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 
 use crate::model::{GroupId, LeaseId};
 use crate::runtime::limits::ADMIN_BODY_BYTES_MAX;
-use crate::service::{LeaseView, ceil_ms};
+use crate::service::{LeaseGranted, LeaseView, ceil_ms};
 use crate::wire::{self, LEASES_PATH, LeaseEnded, LeaseGrant};
 
 use super::body::read_json_and_bytes;
@@ -39,19 +39,13 @@ pub(super) async fn grant(
         let LeaseGrant { ttl, near } = wanted;
         let ttl = duration_of("ttl", &ttl)?;
         ttl_ms("ttl", ttl)?;
-        let near = near.map(|near| (near.ns, Bytes::from(near.key)));
+        let near = near.as_ref().map(|near| (near.ns.as_str(), Bytes::from(near.key.clone())));
         let context = asked.context_once(once(&parts, &body)?);
         let granted = front.service.lease_grant(ttl, near, context).await?;
-        let view = wire::LeaseView {
-            id: granted.id.to_string(),
-            ttl_ms: ceil_ms(granted.ttl),
-            expires_in_ms: Some(ceil_ms(granted.ttl)),
-        };
-        let mut response = json(StatusCode::CREATED, &view);
-        if let Ok(location) = HeaderValue::try_from(format!("{LEASES_PATH}/{}", view.id)) {
+        let mut response = begun(StatusCode::CREATED, &granted, &front, &asked);
+        if let Ok(location) = HeaderValue::try_from(format!("{LEASES_PATH}/{}", granted.id)) {
             response.headers_mut().insert(header::LOCATION, location);
         }
-        told(&mut response, granted.group, granted.index, &front, &asked);
         Ok(response)
     };
     granted.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -64,10 +58,10 @@ pub(super) async fn grant(
 pub(super) async fn look(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let looked = async {
-        let lease = front.service.lease_get(id(&request, "")?, asked.context()).await?;
+        let lease = front.service.lease_get(id(&uri, "")?, asked.context()).await?;
         Ok(viewed(&lease, &front, &asked))
     };
     looked.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -80,11 +74,12 @@ pub(super) async fn look(
 pub(super) async fn renew(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let renewed = async {
-        let lease = front.service.lease_renew(id(&request, "/renew")?, asked.context()).await?;
-        Ok(viewed(&lease, &front, &asked))
+        let id = id(&uri, "/renew")?;
+        let lease = front.service.lease_renew(id, asked.context()).await?;
+        Ok(begun(StatusCode::OK, &lease, &front, &asked))
     };
     renewed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -99,7 +94,7 @@ pub(super) async fn end(
     request: Request,
 ) -> Response {
     let ended = async {
-        let id = id(&request, "")?;
+        let id = id(request.uri(), "")?;
         let (parts, _) = request.into_parts();
         let context = asked.context_once(once(&parts, &[])?);
         let revoked = front.service.lease_revoke(id, context).await?;
@@ -111,12 +106,24 @@ pub(super) async fn end(
 }
 
 /// The lease of a path.
-fn id(request: &Request, behind: &str) -> Result<LeaseId, Failure> {
-    query(request.uri().query(), &[])?;
-    let path = request.uri().path();
+fn id(uri: &Uri, behind: &str) -> Result<LeaseId, Failure> {
+    query(uri.query(), &[])?;
+    let path = uri.path();
     let rest = path.strip_prefix(LEASES_PATH).and_then(|rest| rest.strip_prefix('/'));
     let raw = rest.and_then(|rest| rest.strip_suffix(behind)).unwrap_or_default();
     lease_id(&segment(raw)?)
+}
+
+/// A lease whose whole time lies before it.
+fn begun(status: StatusCode, lease: &LeaseGranted, front: &Front, asked: &Asked) -> Response {
+    let view = wire::LeaseView {
+        id: lease.id.to_string(),
+        ttl_ms: ceil_ms(lease.ttl),
+        expires_in_ms: Some(ceil_ms(lease.ttl)),
+    };
+    let mut response = json(status, &view);
+    told(&mut response, lease.group, lease.index, front, asked);
+    response
 }
 
 fn viewed(lease: &LeaseView, front: &Front, asked: &Asked) -> Response {

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::model::GroupId;
+use crate::model::{GroupId, Holder};
 use crate::runtime::limits::{
     ADMIN_BODY_BYTES_MAX, KEY_BYTES_MAX, LOCK_OWNER_BYTES_MAX, REQUEST_TIMEOUT_MAX,
 };
-use crate::service::{Life, LockClaim, LockRequest, ceil_ms};
+use crate::service::{Life, LockRequest, ceil_ms};
 use crate::wire::{LockAcquire, LockHeld, LockHolder, LockReleased, LockView};
 
 use super::body::read_json_and_bytes;
@@ -45,7 +45,7 @@ pub(super) async fn acquire(
 
 async fn acquired(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
     query(request.uri().query(), &[])?;
-    let (namespace, name) = lock(&request)?;
+    let (namespace, name) = lock(request.uri().path())?;
     let (parts, body) = request.into_parts();
     let request = Request::from_parts(parts.clone(), body);
     let (wanted, body) = read_json_and_bytes(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
@@ -97,11 +97,11 @@ fn understood(wanted: LockAcquire) -> Result<LockRequest, Failure> {
 pub(super) async fn look(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let looked = async {
-        query(request.uri().query(), &[])?;
-        let (namespace, name) = lock(&request)?;
+        query(uri.query(), &[])?;
+        let (namespace, name) = lock(uri.path())?;
         let bytes = Bytes::from(name.clone());
         let found = front.service.lock_get(&namespace, bytes, asked.context()).await?;
         let holder = found.holder.map(|holder| LockHolder {
@@ -128,26 +128,26 @@ pub(super) async fn release(
     request: Request,
 ) -> Response {
     let released = async {
-        let (namespace, name) = lock(&request)?;
+        let (namespace, name) = lock(request.uri().path())?;
         let (parts, _) = request.into_parts();
         let query = Query::of(parts.uri.query(), &["token", "lease"])?;
         let claim = match (query.number("token")?, query.text("lease")?) {
-            (Some(token), None) => LockClaim::Token(token),
-            (None, Some(lease)) => LockClaim::Lease(lease_id(&lease)?),
+            (Some(token), None) => Holder::Token(token),
+            (None, Some(lease)) => Holder::Lease(lease_id(&lease)?),
             _ => return Err(Failure::invalid("the query needs token= or lease=, and not both")),
         };
         let context = asked.context_once(once(&parts, &[])?);
         let bytes = Bytes::from(name.clone());
-        let (group, index) = front.service.lock_release(&namespace, bytes, claim, context).await?;
+        let left = front.service.lock_release(&namespace, bytes, claim, context).await?;
         let mut response = json(StatusCode::OK, &LockReleased { name, released: true });
-        told(&mut response, group, index, &front, &asked);
+        told(&mut response, left.group, left.index, &front, &asked);
         Ok(response)
     };
     released.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
 
-fn lock(request: &Request) -> Result<(String, String), Failure> {
-    let (namespace, name) = lock_path(request.uri().path())?;
+fn lock(path: &str) -> Result<(String, String), Failure> {
+    let (namespace, name) = lock_path(path)?;
     if name.len() > KEY_BYTES_MAX {
         let detail = format!("a lock's name has at most {KEY_BYTES_MAX} bytes");
         return Err(Failure::refused(StatusCode::URI_TOO_LONG, "key_too_long", detail));

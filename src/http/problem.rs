@@ -8,7 +8,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::placement::RefusalCode;
-use crate::service::{EntityTag, ErrorKind, LockPlace, Outcome, ServiceError};
+use crate::model::LockPlace;
+use crate::service::{EntityTag, ErrorKind, Outcome, ServiceError};
 use crate::wire::{self, KV_REVISION, PROBLEM_JSON, Problem};
 
 use super::facts::Facts;
@@ -180,7 +181,9 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
         ErrorKind::Unmet { .. } => StatusCode::PRECONDITION_FAILED,
         ErrorKind::CursorGone { .. } => StatusCode::GONE,
         ErrorKind::Refused { code: RefusalCode::Invalid, .. } => StatusCode::BAD_REQUEST,
-        ErrorKind::Refused { code: RefusalCode::UnknownNode, .. } => StatusCode::NOT_FOUND,
+        ErrorKind::Refused {
+            code: RefusalCode::UnknownNode | RefusalCode::UnknownNamespace, ..
+        } => StatusCode::NOT_FOUND,
         ErrorKind::Patch { conflict: true, .. }
         | ErrorKind::NamespaceExists { .. }
         | ErrorKind::LockBusy { .. }
@@ -203,7 +206,7 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
 }
 
 /// What a code means; one title per code, as RFC 9457 asks.
-fn title(code: &str) -> &'static str {
+pub(super) fn title(code: &str) -> &'static str {
     match code {
         "invalid" => "The request makes no sense",
         "not_found" => "There is no such resource",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::{Extension, Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
 use crate::placement::{Layout, Mode, NamespaceLimits};
@@ -27,10 +27,10 @@ use super::{Asked, Front};
 pub(super) async fn list(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let listed = async {
-        query(request.uri().query(), &[])?;
+        query(uri.query(), &[])?;
         let namespaces = front.service.namespaces(asked.context()).await?;
         let namespaces = namespaces.iter().map(view).collect();
         Ok(told(StatusCode::OK, &NamespacesView { namespaces }, &front, &asked))
@@ -78,10 +78,10 @@ pub(super) async fn describe(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let described = async {
-        query(request.uri().query(), &[])?;
+        query(uri.query(), &[])?;
         let found = front.service.namespace(&named(name)?, asked.context()).await?;
         Ok(told(StatusCode::OK, &view(&found), &front, &asked))
     };
@@ -121,10 +121,10 @@ pub(super) async fn delete(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    request: Request,
+    uri: Uri,
 ) -> Response {
     let deleted = async {
-        query(request.uri().query(), &[])?;
+        query(uri.query(), &[])?;
         front.service.delete_namespace(&named(name)?, asked.context()).await?;
         let body = NamespaceDeleted { state: "deleting".to_owned() };
         Ok(told(StatusCode::ACCEPTED, &body, &front, &asked))
