@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply, Slot, SlotRange,
-    View, ViewError, apply,
+    Action, Book, ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply,
+    Request, Slot, SlotRange, View, ViewError, apply,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
@@ -31,9 +31,15 @@ pub(crate) enum Way {
     Deaf,
 }
 
+type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
+
 #[derive(Debug)]
 struct State {
-    rows: BTreeMap<(GroupId, Bytes), Bytes>,
+    rows: RowsOfAll,
+    /// Replicas that have stopped to apply: as of which index, and what they hold.
+    held: BTreeMap<NodeId, (u64, RowsOfAll)>,
+    /// Proposals that will be done and whose answer will be lost.
+    lose_next: u64,
     index: u64,
     proposals: u64,
     refuse_next: Vec<ProposeError>,
@@ -50,13 +56,26 @@ pub(crate) struct World {
     /// One leader for all groups.
     pub(crate) leader: watch::Sender<Option<NodeId>>,
     pub(crate) catalog: watch::Sender<Option<Arc<Catalog>>>,
+    /// Changes whenever a replica may have applied more.
+    applied: watch::Sender<u64>,
 }
 
-struct Rows<'a>(&'a State, GroupId);
+struct Rows<'a>(&'a RowsOfAll, GroupId);
 
 impl View for Rows<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        Ok(self.0.rows.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
+        Ok(self.0.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        let at = |key| (self.1, Bytes::copy_from_slice(key));
+        let rows = self.0.range(at(from)..at(to)).take(limit);
+        Ok(rows.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 }
 
@@ -75,6 +94,8 @@ impl World {
         let world = Arc::new(Self {
             state: Mutex::new(State {
                 rows: BTreeMap::new(),
+                held: BTreeMap::new(),
+                lose_next: 0,
                 index: 1,
                 proposals: 0,
                 refuse_next: Vec::new(),
@@ -85,6 +106,7 @@ impl World {
             }),
             leader: watch::Sender::new(Some(NodeId(1))),
             catalog: watch::Sender::new(Some(Arc::new(catalog))),
+            applied: watch::Sender::new(0),
         });
         world.own(1, 0, Slot::COUNT - 1);
         world
@@ -114,6 +136,31 @@ impl World {
             let key = (GroupId(group), Bytes::from_static(OWNED_KEY));
             self.state.lock().rows.insert(key, row.clone());
         }
+    }
+
+    /// Changes the catalog behind the system group's back.
+    pub(crate) fn edit_catalog(&self, edit: impl FnOnce(&mut Catalog)) {
+        let mut catalog = self.catalog.borrow().as_deref().unwrap().clone();
+        edit(&mut catalog);
+        self.catalog.send_replace(Some(Arc::new(catalog)));
+    }
+
+    /// Has a node's replicas apply nothing any more.
+    pub(crate) fn hold(&self, node: u64) {
+        let mut state = self.state.lock();
+        let kept = (state.index, state.rows.clone());
+        state.held.insert(NodeId(node), kept);
+    }
+
+    /// Has a node's replicas catch up.
+    pub(crate) fn release(&self, node: u64) {
+        self.state.lock().held.remove(&NodeId(node));
+        self.applied.send_modify(|times| *times += 1);
+    }
+
+    /// Has the next proposals be done and their answers be lost.
+    pub(crate) fn lose_next(&self, proposals: u64) {
+        self.state.lock().lose_next = proposals;
     }
 
     pub(crate) fn set_way(&self, to: u64, way: Way) {
@@ -147,6 +194,11 @@ struct FakeWing {
 }
 
 impl FakeWing {
+    fn applied_here(&self) -> u64 {
+        let state = self.world.state.lock();
+        state.held.get(&self.node).map_or(state.index, |(index, _)| *index)
+    }
+
     fn leads(&self) -> Result<(), Option<NodeId>> {
         let leader = *self.world.leader.borrow();
         if leader == Some(self.node) { Ok(()) } else { Err(leader) }
@@ -173,14 +225,20 @@ impl Wing for FakeWing {
         state.index += 1;
         let index = state.index;
         let command = Command::decode(&command).unwrap();
-        let reply = if let Command::Catalog(bytes) = command {
+        let catalog = match &command {
+            Command::Catalog(bytes) => Some(bytes.clone()),
+            Command::Request(Request { action: Action::Catalog(bytes), .. }) => Some(bytes.clone()),
+            _ => None,
+        };
+        let reply = if let Some(bytes) = catalog {
             let mut catalog = self.world.catalog.borrow().as_deref().unwrap().clone();
             let reply = catalog.apply(&CatalogCommand::decode(&bytes).unwrap());
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
             Reply::Catalog(reply.encode())
         } else {
-            let outcome = apply(&Rows(&state, group), index, &command).unwrap();
-            for effect in outcome.effects {
+            let mut book = Book::default();
+            let outcome = apply(&mut book, &Rows(&state.rows, group), index, &command).unwrap();
+            for effect in outcome.effects.into_iter().chain(book.flush()) {
                 match effect.value {
                     Some(value) => state.rows.insert((group, effect.key), value),
                     None => state.rows.remove(&(group, effect.key)),
@@ -188,7 +246,29 @@ impl Wing for FakeWing {
             }
             outcome.reply
         };
+        drop(state);
+        self.world.applied.send_modify(|times| *times += 1);
+        let mut state = self.world.state.lock();
+        if state.lose_next > 0 {
+            state.lose_next -= 1;
+            return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
+        }
         Ok((reply.encode(), index))
+    }
+
+    async fn wait_applied(
+        &self,
+        _: GroupId,
+        index: u64,
+        deadline: Moment,
+    ) -> Result<(), ReadError> {
+        let mut applied = self.world.applied.subscribe();
+        let reached = applied.wait_for(|_| self.applied_here() >= index);
+        let left = deadline.since(Env::system().clock.now());
+        match tokio::time::timeout(left, reached).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ReadError::TimedOut),
+        }
     }
 
     async fn barrier(&self, _: GroupId, _: Moment) -> Result<u64, ReadError> {
@@ -204,8 +284,11 @@ impl Wing for FakeWing {
             return Err(ReadError::NotHere);
         }
         let state = self.world.state.lock();
-        let value = Rows(&state, group).get(key).unwrap();
-        Ok(LocalRow { value, index: state.index })
+        let (index, rows) = match state.held.get(&self.node) {
+            Some((index, rows)) => (*index, rows),
+            None => (state.index, &state.rows),
+        };
+        Ok(LocalRow { value: Rows(rows, group).get(key).unwrap(), index })
     }
 
     fn leader(&self, _: GroupId) -> Option<NodeId> {
