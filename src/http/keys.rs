@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
-use crate::model::WriteOp;
+use crate::model::{Attach, WriteOp};
 use crate::service::{Got, WriteReply, Wrote};
 
 use super::body::read_body;
@@ -55,7 +55,7 @@ async fn get_key(front: &Front, asked: &Asked, uri: &Uri) -> Result<Response, Fa
     let mut response = Response::new(Body::from(row.value));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::ETAG, etag(group.0, row.revision));
+    headers.insert(header::ETAG, etag(group.0, row.at));
     facts.write(headers, front);
     Ok(response)
 }
@@ -80,7 +80,7 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
     let location = HeaderValue::from_str(request.uri().path()).ok();
     let env = front.service.env();
     let value = read_body(request, limits.value_bytes_max, asked.deadline, env).await?;
-    let op = WriteOp::Put { value };
+    let op = WriteOp::Put { value, content_type: None, attach: Attach::None };
     let wrote = front.service.write(&namespace, key, op, asked.context()).await?;
     let created = wrote.reply == WriteReply::Put { created: true };
     let mut response = written(front, &wrote);

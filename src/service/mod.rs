@@ -35,10 +35,11 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::model::{
-    Command, GroupId, Incarnation, NodeId, Reply, Row, Slot, Write, WriteOp, data_key,
+    Action, Command, Give, GroupId, Incarnation, KeyOp, KeyReply, NodeId, Reply, Request, Require,
+    Row, Slot, Space, WriteOp, data_key,
 };
 use crate::peer::Transport;
-use crate::placement::{Catalog, CatalogCommand, CatalogReply, NamespaceLimits, slot_of};
+use crate::placement::{Catalog, CatalogCommand, CatalogReply, Layout, NamespaceLimits, slot_of};
 use crate::runtime::limits::READY_AGE_MAX;
 use crate::runtime::{Env, Moment};
 
@@ -283,14 +284,24 @@ impl Service {
         check_key(&key, entry.limits)?;
         check_value(&op, entry.limits)?;
         let slot = slot_of(entry.id, entry.layout, &key);
-        let command = Command::Write(Write { namespace: entry.id, slot, key, op }).encode();
+        let space = Space {
+            id: entry.id,
+            ordered: entry.layout == Layout::Ordered,
+            recorded: true,
+            quota: None,
+            value_bytes_max: entry.limits.value_bytes_max,
+        };
+        let op = KeyOp { slot, key, require: Require::None, op, give: Give::Nothing };
+        let (epoch, at_ms) = (map.catalog.epoch, 0);
+        let action = Action::Key(space, op);
+        let command = Command::Request(Request { epoch, at_ms, once: None, action }).encode();
         let work = Work::Propose(command);
         let reached = pursue(&self.hall, Target::Slot(slot), work, &context).await?;
         let group = reached.group;
         let (index, reply) = reached.proposed()?;
         let reply = match reply {
-            Reply::Written { created } => WriteReply::Put { created },
-            Reply::Deleted { existed } => WriteReply::Deleted { existed },
+            Reply::Key(KeyReply::Put { created, .. }) => WriteReply::Put { created },
+            Reply::Key(KeyReply::Deleted { existed, .. }) => WriteReply::Deleted { existed },
             other => return Err(internal(group, &format!("a write was answered by {other:?}"))),
         };
         Ok(Wrote { reply, group, index, leader: Some(reached.by) })
@@ -479,9 +490,9 @@ fn check_key(key: &[u8], limits: NamespaceLimits) -> Result<(), ServiceError> {
 fn check_value(op: &WriteOp, limits: NamespaceLimits) -> Result<(), ServiceError> {
     let limit = limits.value_bytes_max;
     match op {
-        WriteOp::Put { value } if u64::try_from(value.len()).unwrap_or(u64::MAX) > limit => {
+        WriteOp::Put { value, .. } if u64::try_from(value.len()).unwrap_or(u64::MAX) > limit => {
             Err(ErrorKind::TooLarge { limit }.into())
         }
-        WriteOp::Put { .. } | WriteOp::Delete => Ok(()),
+        WriteOp::Put { .. } | WriteOp::Delete | WriteOp::Patch { .. } => Ok(()),
     }
 }

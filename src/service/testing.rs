@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply, Slot, SlotRange,
-    View, ViewError, apply,
+    Book, ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply, Slot,
+    SlotRange, View, ViewError, apply,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
@@ -57,6 +57,12 @@ struct Rows<'a>(&'a State, GroupId);
 impl View for Rows<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         Ok(self.0.rows.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        let at = |key| (self.1, Bytes::copy_from_slice(key));
+        let rows = self.0.rows.range(at(from)..at(to)).take(limit);
+        Ok(rows.map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 }
 
@@ -179,8 +185,9 @@ impl Wing for FakeWing {
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
             Reply::Catalog(reply.encode())
         } else {
-            let outcome = apply(&Rows(&state, group), index, &command).unwrap();
-            for effect in outcome.effects {
+            let mut book = Book::default();
+            let outcome = apply(&mut book, &Rows(&state, group), index, &command).unwrap();
+            for effect in outcome.effects.into_iter().chain(book.flush()) {
                 match effect.value {
                     Some(value) => state.rows.insert((group, effect.key), value),
                     None => state.rows.remove(&(group, effect.key)),

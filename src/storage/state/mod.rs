@@ -99,6 +99,26 @@ impl Applying<'_> {
         self.layers.get(&*self.inner.engine, self.group, key)
     }
 
+    /// At most `limit` rows of `[from, to)` in key order, with what was put before in the same
+    /// closure.
+    pub fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let start = Bytes::copy_from_slice(from);
+        let mut merge = Merge::new(self.layers.sources(&*self.inner.engine, self.group, &start))?;
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            match merge.next()? {
+                Some((key, value)) if &key[..] < to => rows.push((key, value)),
+                _ => break,
+            }
+        }
+        Ok(rows)
+    }
+
     /// Makes changes; they become visible when the closure returns.
     pub fn put_effects(&mut self, effects: Vec<Effect>) {
         let before = self.layers.active.bytes;
