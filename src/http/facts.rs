@@ -58,7 +58,9 @@ impl Facts {
 fn read_value(mode: ReadMode, age: Option<Duration>) -> HeaderValue {
     match (mode, age) {
         (ReadMode::Linearizable, _) => HeaderValue::from_static("linearizable"),
-        (ReadMode::Stale | ReadMode::Session | ReadMode::Bounded(_), None) => HeaderValue::from_static("stale; age=unknown"),
+        (ReadMode::Stale | ReadMode::Session | ReadMode::Bounded(_), None) => {
+            HeaderValue::from_static("stale; age=unknown")
+        }
         (ReadMode::Stale | ReadMode::Session | ReadMode::Bounded(_), Some(age)) => {
             HeaderValue::try_from(format!("stale; age-ms={}", ceil_ms(age)))
                 .expect("digits and letters are a header value")

@@ -112,7 +112,8 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
     let (namespace, key) = key_path(parts.uri.path())?;
     query(parts.uri.query(), &[])?;
     refuse_unknown_promises(&parts.headers)?;
-    let wrote = front.service.write(&namespace, key, WriteOp::Delete.into(), asked.context()).await?;
+    let wrote =
+        front.service.write(&namespace, key, WriteOp::Delete.into(), asked.context()).await?;
     if matches!(wrote.reply, KeyReply::Deleted { existed: false, .. }) {
         let detail =
             format!("the key did not exist at index {} of group {}", wrote.index, wrote.group);

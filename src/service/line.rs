@@ -154,11 +154,8 @@ impl Line {
 
     async fn renew(&self, patience: Duration, context: &Context) -> Result<(), ServiceError> {
         let deadline = self.service.hall.env.clock.now() + patience;
-        let step = Context {
-            deadline: deadline.min(context.deadline),
-            once: None,
-            ..context.clone()
-        };
+        let step =
+            Context { deadline: deadline.min(context.deadline), once: None, ..context.clone() };
         match self.service.lease_renew(self.lease, step).await {
             Ok(_) => Ok(()),
             Err(error @ ServiceError { kind: ErrorKind::NoLease { .. }, .. }) => Err(error),

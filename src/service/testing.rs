@@ -12,13 +12,15 @@ use tokio::sync::watch;
 
 use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    Action, Book, ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply,
-    Request, Slot, SlotRange, View, ViewError, apply,
+    Action, ClusterId, Command, GroupId, Incarnation, NamespaceId, NodeId, OWNED_KEY, Ownership,
+    Reply, Request, Slot, SlotRange,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Moment};
+
+use standin::Group;
 
 use super::{ForwardService, LocalRow, Parts, Service, ServiceMetrics, Wing};
 
@@ -31,7 +33,10 @@ pub(crate) enum Way {
     Deaf,
 }
 
+mod standin;
+
 type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
+type OnceOfAll = BTreeMap<(NamespaceId, Bytes), ([u8; 16], u64, Reply)>;
 
 #[derive(Debug)]
 struct State {
@@ -40,6 +45,7 @@ struct State {
     held: BTreeMap<NodeId, (u64, RowsOfAll)>,
     /// Proposals that will be done and whose answer will be lost.
     lose_next: u64,
+    once: OnceOfAll,
     index: u64,
     proposals: u64,
     refuse_next: Vec<ProposeError>,
@@ -60,25 +66,6 @@ pub(crate) struct World {
     applied: watch::Sender<u64>,
 }
 
-struct Rows<'a>(&'a RowsOfAll, GroupId);
-
-impl View for Rows<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        Ok(self.0.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
-    }
-
-    fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
-        let at = |key| (self.1, Bytes::copy_from_slice(key));
-        let rows = self.0.range(at(from)..at(to)).take(limit);
-        Ok(rows.map(|((_, key), value)| (key.clone(), value.clone())).collect())
-    }
-}
-
 impl World {
     /// Three nodes and eight groups; node 1 leads everything.
     pub(crate) fn new() -> Arc<Self> {
@@ -96,6 +83,7 @@ impl World {
                 rows: BTreeMap::new(),
                 held: BTreeMap::new(),
                 lose_next: 0,
+                once: BTreeMap::new(),
                 index: 1,
                 proposals: 0,
                 refuse_next: Vec::new(),
@@ -127,14 +115,19 @@ impl World {
         service
     }
 
-    /// Says what all groups own.
+    /// Says what all groups own: of what the catalog gives them, the slots in these bounds.
     pub(crate) fn own(&self, epoch: u64, first: u16, last: u16) {
         let slot = |n| Slot::new(n).unwrap();
-        let ranges = vec![SlotRange { first: slot(first), last: slot(last) }];
-        let row = Ownership { ranges, epoch }.encode();
-        for group in 1..=8 {
-            let key = (GroupId(group), Bytes::from_static(OWNED_KEY));
-            self.state.lock().rows.insert(key, row.clone());
+        let bound = |range: &SlotRange| SlotRange {
+            first: range.first.max(slot(first)),
+            last: range.last.min(slot(last)),
+        };
+        let catalog = self.catalog.borrow().clone().unwrap();
+        for (group, entry) in &catalog.groups {
+            let ranges = entry.ranges.iter().map(bound).filter(|r| r.first <= r.last).collect();
+            let row = Ownership { ranges, epoch }.encode();
+            let key = (*group, Bytes::from_static(OWNED_KEY));
+            self.state.lock().rows.insert(key, row);
         }
     }
 
@@ -236,15 +229,8 @@ impl Wing for FakeWing {
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
             Reply::Catalog(reply.encode())
         } else {
-            let mut book = Book::default();
-            let outcome = apply(&mut book, &Rows(&state.rows, group), index, &command).unwrap();
-            for effect in outcome.effects.into_iter().chain(book.flush()) {
-                match effect.value {
-                    Some(value) => state.rows.insert((group, effect.key), value),
-                    None => state.rows.remove(&(group, effect.key)),
-                };
-            }
-            outcome.reply
+            let State { rows, once, .. } = &mut *state;
+            Group { rows, once, id: group, index }.apply(command)
         };
         drop(state);
         self.world.applied.send_modify(|times| *times += 1);
@@ -288,7 +274,7 @@ impl Wing for FakeWing {
             Some((index, rows)) => (*index, rows),
             None => (state.index, &state.rows),
         };
-        Ok(LocalRow { value: Rows(rows, group).get(key).unwrap(), index })
+        Ok(LocalRow { value: rows.get(&(group, Bytes::copy_from_slice(key))).cloned(), index })
     }
 
     fn leader(&self, _: GroupId) -> Option<NodeId> {

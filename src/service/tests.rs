@@ -49,10 +49,7 @@ async fn the_leader_does_the_work_itself() {
     assert!(is_put(&wrote, true));
     let got = get(&service, ReadMode::Linearizable, 1_000).await.unwrap();
     let row = got.row.unwrap();
-    assert_eq!(
-        (row.value.as_ref(), row.at, got.index),
-        (&b"v"[..], wrote.index, wrote.index)
-    );
+    assert_eq!((row.value.as_ref(), row.at, got.index), (&b"v"[..], wrote.index, wrote.index));
     assert_eq!(world.forwards(), [] as [u64; 0]);
 }
 

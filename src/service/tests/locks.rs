@@ -128,11 +128,8 @@ async fn only_a_lease_that_lives_can_be_attached_whatever_its_home() {
     let service = world.service(1, true);
     let granted = service.lease_grant(TTL, None, within(&service, 1_000)).await.unwrap();
     let attach = |key: String, id: LeaseId| {
-        let op = WriteOp::Put {
-            value: Bytes::new(),
-            content_type: None,
-            attach: Attach::Lease(id),
-        };
+        let op =
+            WriteOp::Put { value: Bytes::new(), content_type: None, attach: Attach::Lease(id) };
         let (service, context) = (service.clone(), within(&service, 1_000));
         async move { service.write("default", key.into(), op.into(), context).await }
     };
