@@ -135,12 +135,8 @@ impl Site<'_> {
         self.reach(wait.after, LOCK_WAIT_STEP).await?;
         let clock = &self.hall.env.clock;
         let until = self.deadline.min(clock.now() + LOCK_WAIT_STEP);
-        let find = Find {
-            slot: wait.slot,
-            key: wait.key.clone(),
-            freshness: Freshness::Any,
-            at_least: 0,
-        };
+        let find =
+            Find { slot: wait.slot, key: wait.key.clone(), freshness: Freshness::Any, at_least: 0 };
         loop {
             let done = self.row(&find, None)?;
             let Done::Read { index, row, .. } = &done else {

@@ -260,11 +260,15 @@ mod tests {
 
     #[test]
     fn a_tag_of_another_group_never_matches() {
-        let tags = vec![
-            EntityTag { group: GroupId(1), at: 7 },
-            EntityTag { group: GroupId(2), at: 7 },
-        ];
-        assert_eq!(Condition::Any(tags.clone()).of_group(GroupId(2)), Require::Any(vec![Tag::NEVER, Tag(7)]));
-        assert_eq!(Condition::NoneOf(tags).of_group(GroupId(1)), Require::NoneOf(vec![Tag(7), Tag::NEVER]));
+        let tags =
+            vec![EntityTag { group: GroupId(1), at: 7 }, EntityTag { group: GroupId(2), at: 7 }];
+        assert_eq!(
+            Condition::Any(tags.clone()).of_group(GroupId(2)),
+            Require::Any(vec![Tag::NEVER, Tag(7)])
+        );
+        assert_eq!(
+            Condition::NoneOf(tags).of_group(GroupId(1)),
+            Require::NoneOf(vec![Tag(7), Tag::NEVER])
+        );
     }
 }

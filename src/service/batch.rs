@@ -85,7 +85,8 @@ impl Batch {
                 *place = Some(result);
             }
         }
-        let lost = || Err(ErrorKind::Internal { reason: "an operation got no answer".into() }.into());
+        let lost =
+            || Err(ErrorKind::Internal { reason: "an operation got no answer".into() }.into());
         results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
     }
 
@@ -153,10 +154,10 @@ impl Batch {
     async fn write_each(&self, writes: Vec<Write>, context: &Context) -> Vec<Settled> {
         let each = writes.into_iter().map(|write| async move {
             let mut context = context.clone();
-            context.once = context.once.map(|once| {
-                once.part("op", write.number).of_content(&content(&write))
-            });
-            let wrote = self.service.write(&self.namespace, write.key, write.request, context).await;
+            context.once =
+                context.once.map(|once| once.part("op", write.number).of_content(&content(&write)));
+            let wrote =
+                self.service.write(&self.namespace, write.key, write.request, context).await;
             let result = wrote.map(|wrote| BatchDone {
                 reply: wrote.reply,
                 group: wrote.group,
@@ -263,8 +264,13 @@ fn content(write: &Write) -> Bytes {
         op: write.request.op.clone(),
         give: write.request.give,
     };
-    let space =
-        Space { id: NamespaceId(0), ordered: false, recorded: false, quota: None, value_bytes_max: 0 };
+    let space = Space {
+        id: NamespaceId(0),
+        ordered: false,
+        recorded: false,
+        quota: None,
+        value_bytes_max: 0,
+    };
     let request = Request { epoch: 0, at_ms: 0, once: None, action: Action::Key(space, op) };
     Command::Request(request).encode()
 }
@@ -305,8 +311,7 @@ struct Stage {
 impl Stage {
     fn takes(&self, bytes: usize) -> bool {
         self.ops.is_empty()
-            || (self.ops.len() < BATCH_ENTRY_OPS_MAX
-                && self.bytes + bytes <= BATCH_ENTRY_BYTES_MAX)
+            || (self.ops.len() < BATCH_ENTRY_OPS_MAX && self.bytes + bytes <= BATCH_ENTRY_BYTES_MAX)
     }
 }
 

@@ -52,7 +52,9 @@ impl ForwardService {
         let deadline = hall.env.clock.now() + request.remaining;
         let site = Site { hall, group: request.group, epoch: request.epoch, deadline };
         let is_write = request.work.is_write();
-        match tokio::time::timeout(request.remaining + 2 * PROPOSAL_GRACE, act(site, request.work)).await {
+        match tokio::time::timeout(request.remaining + 2 * PROPOSAL_GRACE, act(site, request.work))
+            .await
+        {
             Ok(answer) => answer,
             Err(_) if is_write => {
                 Err(Decline::Unknown { reason: "no answer before the deadline".into() })

@@ -154,11 +154,8 @@ impl Line {
 
     async fn renew(&self, patience: Duration, context: &Context) -> Result<(), ServiceError> {
         let deadline = self.service.hall.env.clock.now() + patience;
-        let step = Context {
-            deadline: deadline.min(context.deadline),
-            once: None,
-            ..context.clone()
-        };
+        let step =
+            Context { deadline: deadline.min(context.deadline), once: None, ..context.clone() };
         match self.service.lease_renew(self.lease, step).await {
             Ok(_) => Ok(()),
             Err(error @ ServiceError { kind: ErrorKind::NoLease { .. }, .. }) => Err(error),
@@ -200,8 +197,9 @@ impl Line {
                         | ErrorKind::NamespaceNotFound { .. }
                 ),
             };
-            // Nobody listens when the client has left.
-            drop(told.send(left));
+            if told.send(left).is_err() {
+                tracing::debug!("nobody waits to hear that a lock's line was left");
+            }
         };
         self.service.hall.env.tasks.spawn("leave a lock", task);
         left

@@ -162,11 +162,7 @@ impl Service {
     }
 }
 
-fn lock_slot(
-    map: &Map,
-    namespace: &str,
-    name: &[u8],
-) -> Result<(NamespaceId, Slot), ServiceError> {
+fn lock_slot(map: &Map, namespace: &str, name: &[u8]) -> Result<(NamespaceId, Slot), ServiceError> {
     let entry = map.namespace(namespace)?;
     check_key(name, entry.limits)?;
     Ok((entry.id, slot_of(entry.id, entry.layout, name)))
@@ -178,9 +174,7 @@ pub(super) fn entered(answer: Answer) -> Result<Entered, ServiceError> {
     let kind = match answer.reply {
         Reply::Lock(LockReply::Held { token }) => return Ok(Entered::Held { token }),
         Reply::Lock(LockReply::Queued { token, .. }) => return Ok(Entered::Waits { token }),
-        Reply::Lock(LockReply::Busy { holder, .. }) => {
-            ErrorKind::LockBusy { holder: Some(holder) }
-        }
+        Reply::Lock(LockReply::Busy { holder, .. }) => ErrorKind::LockBusy { holder: Some(holder) },
         Reply::Lock(LockReply::Denied(denial)) => denied("", group, denial),
         _ => return Err(answer.unexpected()),
     };

@@ -8,9 +8,7 @@
 use std::time::Duration;
 
 use crate::model::{Action, NamespaceId, Reply};
-use crate::placement::{
-    CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode,
-};
+use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
 use crate::runtime::limits::CATALOG_ECHO_MAX;
 
 use super::answer::{NamespaceMade, NamespaceView};

@@ -35,8 +35,7 @@ impl Reached {
         let Done::Proposed { index, reply } = done else {
             return Err(internal(group, "a write was answered as a read"));
         };
-        let reply =
-            Reply::decode(&reply).map_err(|error| internal(group, &error.to_string()))?;
+        let reply = Reply::decode(&reply).map_err(|error| internal(group, &error.to_string()))?;
         match reply {
             Reply::OnceMismatch => {
                 Err(ServiceError::from(ErrorKind::OnceMismatch).about(group, Some(by)))
