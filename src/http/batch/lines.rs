@@ -191,6 +191,6 @@ fn understood(line: &[u8]) -> (Option<String>, Result<KeyStep, Failure>) {
     };
     let BatchLine { id, if_match, if_none_match, op } = line;
     let condition = line_condition(if_match.as_deref(), if_none_match.as_deref());
-    let step = condition.and_then(|condition| step(op, condition)).map(|(_, step)| step);
+    let step = condition.and_then(|condition| step(op, &condition)).map(|(_, step)| step);
     (id, step)
 }

@@ -51,8 +51,17 @@ async fn each_line_has_its_own_result_and_a_bad_one_harms_no_other() {
         .map(|line| (line["n"].as_u64().unwrap(), line["status"].as_u64().unwrap()))
         .collect();
     let wanted = [
-        (1, 201), (3, 204), (4, 400), (5, 412), (6, 201), (7, 404), (8, 200), (9, 200), (10, 400),
-        (11, 400), (12, 204),
+        (1, 201),
+        (3, 204),
+        (4, 400),
+        (5, 412),
+        (6, 201),
+        (7, 404),
+        (8, 200),
+        (9, 200),
+        (10, 400),
+        (11, 400),
+        (12, 204),
     ];
     assert_eq!(found, wanted);
     assert_eq!(lines[0]["id"], "first");

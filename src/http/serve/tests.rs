@@ -120,7 +120,9 @@ async fn clients_that_do_nothing_make_room_for_one_that_asks() {
     let mut silent = [raw.connect().await, raw.connect().await];
     silent[1].write_all(b"GET").await.unwrap();
     let mut asking = raw.connect().await;
-    assert!(talk(&mut asking, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(
+        talk(&mut asking, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.starts_with("HTTP/1.1 200")
+    );
     for stream in &mut silent {
         assert_eq!(until_closed(stream).await, "");
     }
@@ -164,6 +166,7 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
     }
     // Old and hurried clients are served all the same.
     assert!(raw.shout(b"GET / HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200"));
-    let two = "GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let two =
+        "GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     assert_eq!(raw.shout(two.as_bytes()).await.matches("HTTP/1.1 200").count(), 2);
 }
