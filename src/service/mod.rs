@@ -38,7 +38,7 @@ mod route;
 mod session;
 mod spaces;
 mod txn;
-mod usage;
+pub mod usage;
 mod wing;
 mod write;
 
