@@ -352,9 +352,15 @@ fn hex(text: &str) -> Option<u64> {
 fn is_passing(error: &ClientError) -> bool {
     match error {
         ClientError::Refused { problem, .. } => problem.status >= 500,
-        ClientError::Endpoint { .. } | ClientError::Key => false,
+        ClientError::Endpoint { .. }
+        | ClientError::Key
+        | ClientError::IdempotencyKey
+        | ClientError::Gone { .. }
+        | ClientError::LeaseLost { .. } => false,
         ClientError::Unreachable { .. }
         | ClientError::NoAnswer { .. }
+        | ClientError::Unsure { .. }
+        | ClientError::CutOff { .. }
         | ClientError::Strange { .. }
         | ClientError::TimeUp => true,
     }
