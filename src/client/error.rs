@@ -59,7 +59,7 @@ pub enum ClientError {
     #[error("whether it took effect could not be learnt in time; last: {last}")]
     Unsure {
         /// How the last try ended.
-        last: Box<ClientError>,
+        last: Box<Self>,
     },
     /// The stream ended without its last line: what came before it is right, but not all.
     #[error("the answer of {endpoint} was cut off ({reason}); ask again")]

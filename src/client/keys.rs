@@ -85,6 +85,7 @@ pub struct Got {
 
 /// The answer to a conditional read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Fetched {
     /// There is no such key.
     Missing,

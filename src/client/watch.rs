@@ -125,6 +125,7 @@ pub struct Change {
 
 /// What a watch says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Event {
     /// A key changed.
     Change(Change),

@@ -457,6 +457,10 @@ pub const IMPORT_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Most requests that an import, export or check keeps under way.
 pub const IMPORT_CONCURRENCY_MAX: usize = 1_024;
 
+/// Records that one worker of an import holds and sends at a time: at 1 MiB a value and 8 workers this
+/// bounds memory to a GiB.
+pub const IMPORT_BATCH_RECORDS: usize = 64;
+
 /// Failed lines that an import lists in full; the rest is only counted.
 pub const IMPORT_FAILURES_SHOWN: usize = 20;
 
