@@ -84,8 +84,14 @@ async fn answer(State(script): State<Script>, request: Request) -> Response {
             .unwrap(),
         Step::Lines(lines, cut) => {
             let lines = lines.into_iter().map(|line| Ok(Bytes::from(line + "\n")));
-            let end = cut.then(|| Err(std::io::Error::other("cut")));
-            let body = futures_util::stream::iter(lines.chain(end));
+            // A moment without data, in which the lines go out before the connection is cut.
+            let end = futures_util::stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut"))
+            });
+            let end = futures_util::StreamExt::take(end, usize::from(cut));
+            let lines = futures_util::stream::iter(lines);
+            let body = futures_util::StreamExt::chain(lines, end);
             response.body(axum::body::Body::from_stream(body)).unwrap()
         }
     }
