@@ -86,6 +86,8 @@ pub struct Founding {
     pub groups: u64,
     /// Replicas of each group.
     pub replicas: u64,
+    /// Which of the two were given, and not taken by default.
+    pub given: (bool, bool),
 }
 
 /// Bounds of the Raft log.

@@ -140,6 +140,7 @@ impl Node {
         let charter = match self.door.identity().charter {
             Some(charter) => {
                 self.peers.set_peers(&self.door.others());
+                warn_of_other_settings(config, &charter);
                 charter
             }
             None => match &config.start {
@@ -346,13 +347,41 @@ fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
+/// A founded cluster keeps the shape that it was founded with; who gives another one should hear so.
+fn warn_of_other_settings(config: &Config, charter: &Charter) {
+    let Start::Found(founding) = &config.start else { return };
+    let (groups, replicas) = founding.given;
+    // Who joined does not know with how many replicas the cluster was founded.
+    let replicas = replicas && charter.replicas != 0;
+    let settings = [
+        ("groups", groups, founding.groups, charter.groups),
+        ("replicas", replicas, founding.replicas, charter.replicas),
+    ];
+    for (setting, given, wanted, has) in settings {
+        if given && wanted != has {
+            tracing::warn!(
+                setting,
+                wanted,
+                has,
+                "the setting has no effect: the cluster was founded with another one and keeps it"
+            );
+        }
+    }
+}
+
 /// Whether the members may yet say something else.
 fn is_passing(error: &ClientError) -> bool {
     match error {
         ClientError::Refused { problem, .. } => problem.status >= 500,
-        ClientError::Endpoint { .. } | ClientError::Key => false,
+        ClientError::Endpoint { .. }
+        | ClientError::Key
+        | ClientError::IdempotencyKey
+        | ClientError::Gone { .. }
+        | ClientError::LeaseLost { .. } => false,
         ClientError::Unreachable { .. }
         | ClientError::NoAnswer { .. }
+        | ClientError::Unsure { .. }
+        | ClientError::CutOff { .. }
         | ClientError::Strange { .. }
         | ClientError::TimeUp => true,
     }

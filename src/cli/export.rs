@@ -1,10 +1,10 @@
 //! `tetrarch kv export` and `kv verify`: many keys, read back.
 //!
-//! Promises: export writes records in the order of its keys; verify asks **every** endpoint for
+//! Promises: export writes records in the order of its keys, or the whole namespace as of one moment; verify asks **every** endpoint for
 //! every acknowledged key, without learning leaders, and fails on any difference.
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::import::{open, progress};
 use super::records::{Format, bytes_of, record_json};
 use super::{Failure, Reach, journal, print};
-use crate::client::ReadMode;
+use crate::client::{Client, Item, ReadMode, ScanRequest};
 use crate::runtime::{Env, limits};
 
 #[derive(Debug, Args)]
@@ -24,9 +24,13 @@ pub(super) struct ExportArgs {
     /// The namespace.
     #[arg(long, default_value = "default")]
     ns: String,
-    /// The keys: one a line, or NDJSON with `key` or `key_b64`; `-` is standard input.
+    /// Only these keys: one a line, or NDJSON with `key` or `key_b64`; `-` is standard input.
+    /// Without it, all keys.
     #[arg(long, value_name = "FILE")]
-    keys: PathBuf,
+    keys: Option<PathBuf>,
+    /// Of all keys only those that begin with this.
+    #[arg(long, default_value = "", conflicts_with = "keys")]
+    prefix: String,
     /// How records are written: ndjson or tsv.
     #[arg(long, value_enum, default_value = "ndjson")]
     format: Format,
@@ -65,34 +69,13 @@ pub(super) async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
         return Err(Failure::usage("export writes ndjson or tsv"));
     }
     let client = args.reach.client(env)?;
-    let lines = open(&args.keys)?.split(b'\n');
-    let concurrency = args.concurrency.clamp(1, limits::IMPORT_CONCURRENCY_MAX);
-    let (client, ns) = (&client, &args.ns);
-    let reads = stream::iter(lines.filter(|l| !l.as_ref().is_ok_and(Vec::is_empty))).map(
-        async |line| -> Result<_, Failure> {
-            let line = line.map_err(|e| Failure::file("read", &args.keys, &e))?;
-            let key = key_of(line.strip_suffix(b"\r").unwrap_or(&line))?;
-            let got = client.get(ns, &key, ReadMode::Linearizable).await;
-            Ok((key, got.map_err(|error| Failure::read(&error))?))
-        },
-    );
-    let mut reads = std::pin::pin!(reads.buffered(concurrency));
-    let (mut missing, mut unfit) = (0_u64, 0_u64);
-    while let Some(read) = reads.next().await {
-        let (key, got) = read?;
-        let Some(got) = got else {
-            missing += 1;
-            continue;
-        };
-        if args.format == Format::Ndjson {
-            print::json(&record_json(&key, &got.value));
-        } else if key.iter().any(|b| b"\t\r\n".contains(b)) || got.value.contains(&b'\n') {
-            unfit += 1;
-        } else {
-            print::bytes(&[&key[..], b"\t", &got.value, b"\n"].concat());
-        }
-    }
-    if unfit > 0 {
+    let mut written = Written { format: args.format, unfit: 0 };
+    let missing = match &args.keys {
+        Some(path) => export_named(&client, &args, path, &mut written).await?,
+        None => export_all(&client, &args, &mut written).await.map(|()| 0)?,
+    };
+    if written.unfit > 0 {
+        let unfit = written.unfit;
         let text = format!("{unfit} records have tabs or newlines; use --format ndjson for them");
         return Err(Failure::failed(text));
     }
@@ -100,6 +83,69 @@ pub(super) async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
         return Err(Failure::not_found(format!("{missing} keys are not there")));
     }
     Ok(())
+}
+
+struct Written {
+    format: Format,
+    unfit: u64,
+}
+
+impl Written {
+    fn write(&mut self, key: &[u8], value: &[u8]) {
+        if self.format == Format::Ndjson {
+            print::json(&record_json(key, value));
+        } else if key.iter().any(|b| b"\t\r\n".contains(b)) || value.contains(&b'\n') {
+            self.unfit += 1;
+        } else {
+            print::bytes(&[key, b"\t", value, b"\n"].concat());
+        }
+    }
+}
+
+async fn export_all(
+    client: &Client,
+    args: &ExportArgs,
+    written: &mut Written,
+) -> Result<(), Failure> {
+    let request = ScanRequest { prefix: args.prefix.clone().into(), ..ScanRequest::default() };
+    let bar = progress(None);
+    let mut items = std::pin::pin!(client.scan_stream(&args.ns, request));
+    while let Some(item) = items.next().await {
+        if let Item::Row(row) = item.map_err(|error| Failure::read(&error))? {
+            written.write(&row.key, row.value.as_deref().unwrap_or_default());
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Returns how many of the keys are not there.
+async fn export_named(
+    client: &Client,
+    args: &ExportArgs,
+    keys: &Path,
+    written: &mut Written,
+) -> Result<u64, Failure> {
+    let lines = open(keys)?.split(b'\n');
+    let concurrency = args.concurrency.clamp(1, limits::IMPORT_CONCURRENCY_MAX);
+    let reads = stream::iter(lines.filter(|l| !l.as_ref().is_ok_and(Vec::is_empty))).map(
+        async |line| -> Result<_, Failure> {
+            let line = line.map_err(|e| Failure::file("read", keys, &e))?;
+            let key = key_of(line.strip_suffix(b"\r").unwrap_or(&line))?;
+            let got = client.get(&args.ns, &key, ReadMode::Linearizable).await;
+            Ok((key, got.map_err(|error| Failure::read(&error))?))
+        },
+    );
+    let mut reads = std::pin::pin!(reads.buffered(concurrency));
+    let mut missing = 0_u64;
+    while let Some(read) = reads.next().await {
+        match read? {
+            (key, Some(got)) => written.write(&key, &got.value),
+            (_, None) => missing += 1,
+        }
+    }
+    Ok(missing)
 }
 
 pub(super) async fn verify(args: VerifyArgs, env: &Env) -> Result<(), Failure> {

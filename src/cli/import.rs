@@ -2,7 +2,9 @@
 //!
 //! Promises: records of one key are written in the order of the input (each key belongs to one
 //! worker); what is acknowledged is counted and journalled, what is not is counted by outcome and
-//! listed with its line. A write of unknown fate is repeated only with `--repeat-unknown`.
+//! listed with its line. Writes travel in batches, each under a name by which the cluster recognises
+//! its repetition; what is still of unknown fate when the time is up is written again, under another
+//! name, only with `--repeat-unknown`.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use serde_json::json;
@@ -19,7 +22,7 @@ use tokio::sync::mpsc;
 use super::journal::{self, Acked, Journal};
 use super::records::{Format, Record, Records};
 use super::{Failure, Reach, print};
-use crate::client::Client;
+use crate::client::{BatchOp, Client, ClientError, ops};
 use crate::runtime::{Env, limits};
 use crate::wire::Outcome;
 
@@ -39,8 +42,8 @@ pub(super) struct ImportArgs {
     /// How records are written.
     #[arg(long, value_enum, default_value = "ndjson")]
     format: Format,
-    /// Requests under way at a time.
-    #[arg(long, default_value_t = 64)]
+    /// Requests under way at a time, each with up to 64 records.
+    #[arg(long, default_value_t = 8)]
     concurrency: usize,
     /// Appends each acknowledged key with a hash of its value to this journal.
     #[arg(long, value_name = "FILE")]
@@ -130,7 +133,7 @@ pub(super) async fn run(args: ImportArgs, env: &Env) -> Result<(), Failure> {
     let mut workers = Vec::new();
     let mut tasks = Vec::new();
     for _ in 0..args.concurrency {
-        let (sender, receiver) = mpsc::channel(2);
+        let (sender, receiver) = mpsc::channel(limits::IMPORT_BATCH_RECORDS);
         workers.push(sender);
         tasks.push(env.tasks.spawn_to_end("import", work(Arc::clone(&import), receiver)));
     }
@@ -171,34 +174,70 @@ fn read(
 }
 
 async fn work(import: Arc<Import>, mut records: mpsc::Receiver<Record>) {
-    while let Some(record) = records.recv().await {
-        import.write(record).await;
+    let mut portion = Vec::new();
+    while records.recv_many(&mut portion, limits::IMPORT_BATCH_RECORDS).await > 0 {
+        import.write(std::mem::take(&mut portion)).await;
     }
 }
 
 impl Import {
-    async fn write(&self, record: Record) {
-        let hash = journal::hash(&record.value);
-        let mut tries = 1;
-        loop {
-            let put = self.client.put(&self.ns, &record.key, record.value.clone()).await;
-            let Err(error) = put else { return self.acknowledged(&record.key, hash) };
-            let outcome = error.outcome();
-            if outcome == Outcome::Applied {
-                return self.acknowledged(&record.key, hash);
+    /// Writes records in their order.
+    async fn write(&self, records: Vec<Record>) {
+        let put = |record: &Record| BatchOp {
+            op: ops::put(&record.key, &record.value),
+            ..BatchOp::default()
+        };
+        let ops: Vec<_> = records.iter().map(put).collect();
+        let mut results = std::pin::pin!(self.client.batch(&self.ns, stream::iter(ops)));
+        let mut broken: Option<ClientError> = None;
+        for record in records {
+            let result = match &broken {
+                None => results.next().await,
+                Some(_) => None,
+            };
+            let (outcome, reason) = match result {
+                Some(Ok(result)) if result.status < 400 => (Outcome::Applied, String::new()),
+                Some(Ok(result)) => (result.outcome, result.detail.unwrap_or_default()),
+                Some(Err(error)) => {
+                    let said = (error.outcome(), error.to_string());
+                    broken = Some(error);
+                    said
+                }
+                // After an error what follows was in the same request, or was not sent.
+                None => match &broken {
+                    Some(error) => (error.outcome(), error.to_string()),
+                    None => (Outcome::Unknown, "there is no result".to_owned()),
+                },
+            };
+            match outcome {
+                Outcome::Applied => {
+                    self.acknowledged(&record.key, journal::hash(&record.value));
+                }
+                Outcome::Unknown if self.repeat_unknown => self.write_again(record).await,
+                Outcome::Unknown => self.fail(&self.counts.unknown, record.line, &reason),
+                Outcome::NotApplied => self.fail(&self.counts.not_applied, record.line, &reason),
             }
-            if outcome == Outcome::Unknown && self.repeat_unknown && tries < UNKNOWN_TRIES_MAX {
-                self.counts.repeated.fetch_add(1, Ordering::Relaxed);
-                tries += 1;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-            // An earlier try may have taken effect even if the last one surely did not.
-            let unknown = outcome == Outcome::Unknown || tries > 1;
-            let counts = &self.counts;
-            let count = if unknown { &counts.unknown } else { &counts.not_applied };
-            return self.fail(count, record.line, &error.to_string());
         }
+    }
+
+    /// Writes a record that may have been written before.
+    async fn write_again(&self, record: Record) {
+        for _ in 0..UNKNOWN_TRIES_MAX {
+            self.counts.repeated.fetch_add(1, Ordering::Relaxed);
+            match self.client.put(&self.ns, &record.key, record.value.clone()).await {
+                Ok(_) => {
+                    return self.acknowledged(&record.key, journal::hash(&record.value));
+                }
+                Err(error) if error.outcome() == Outcome::Unknown => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                // The first try may have taken effect even if this one surely did not.
+                Err(error) => {
+                    return self.fail(&self.counts.unknown, record.line, &error.to_string());
+                }
+            }
+        }
+        self.fail(&self.counts.unknown, record.line, "no node could say whether it was written");
     }
 
     fn acknowledged(&self, key: &[u8], hash: u64) {

@@ -15,10 +15,16 @@ mod export;
 mod grid;
 mod import;
 mod journal;
+mod key;
 mod kv;
+mod lease;
+mod lock;
+mod ops;
 mod print;
 mod records;
+mod scan;
 mod serve;
+mod spaces;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +39,8 @@ use crate::wire::Outcome;
 /// A replicated key-value store over HTTP in which every node leads part of the writes.
 ///
 /// Exit codes: 0 done; 1 failed, surely not applied; 2 wrong usage or settings; 3 the outcome of a
-/// write is unknown; 4 not found.
+/// write is unknown; 4 not found. `lock` ends with its command's code; 70 when the lock was lost, 75
+/// when somebody else has it.
 #[derive(Debug, Parser)]
 #[command(name = "tetrarch", version)]
 struct Cli {
@@ -50,6 +57,21 @@ enum Command {
     /// Reads and writes keys, one or many.
     #[command(subcommand)]
     Kv(KvCommand),
+    /// Makes, shows, changes and removes namespaces.
+    #[command(subcommand)]
+    Ns(spaces::NsCommand),
+    /// Makes, keeps and ends leases.
+    #[command(subcommand)]
+    Lease(lease::LeaseCommand),
+    /// Runs a command while a lock is held.
+    Lock(lock::LockArgs),
+    /// Shows the bounds that the server keeps.
+    Limits(spaces::Asked),
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Shows and changes the cluster.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
@@ -66,9 +88,21 @@ enum KvCommand {
     Put(kv::PutArgs),
     /// Removes a key.
     Delete(kv::DeleteArgs),
+    /// Changes a value without reading it first.
+    Patch(kv::PatchArgs),
+    /// Lists keys in their order.
+    Scan(scan::ScanArgs),
+    /// Counts keys.
+    Count(scan::CountArgs),
+    /// Follows changes.
+    Watch(scan::WatchArgs),
+    /// Changes several keys at once, or none.
+    Txn(ops::TxnArgs),
+    /// Does many operations, one a line.
+    Batch(ops::BatchArgs),
     /// Writes many keys from a file or standard input.
     Import(import::ImportArgs),
-    /// Reads many keys, named by a file or standard input.
+    /// Reads all keys, or those that a file names.
     Export(export::ExportArgs),
     /// Reads every acknowledged key of an import back and compares hashes, at each endpoint.
     Verify(export::VerifyArgs),
@@ -109,14 +143,13 @@ impl Reach {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 1),
-        (None, Some(number)) => (number, 1000),
-        (None, None) => (text, 1000),
-    };
-    match number.parse::<u64>() {
-        Ok(number) if number > 0 => Ok(Duration::from_millis(number.saturating_mul(unit))),
-        _ => Err("give for example 500ms or 5s".to_owned()),
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("", 1_000)];
+    let parsed = units.iter().find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, *ms)));
+    match parsed.map(|(number, unit)| (number.parse::<u64>(), unit)) {
+        Some((Ok(number), unit)) if number > 0 => {
+            Ok(Duration::from_millis(number.saturating_mul(unit)))
+        }
+        _ => Err("give for example 500ms, 5s or 2m".to_owned()),
     }
 }
 
@@ -191,15 +224,7 @@ where
                 let matches = matches.subcommand_matches("serve");
                 serve::run(&args, matches.expect("the chosen command has arguments"), serve).await
             }
-            Command::Dev(args) => dev::run(args, &env).await,
-            Command::Kv(KvCommand::Get(args)) => kv::get(args, &env).await,
-            Command::Kv(KvCommand::Put(args)) => kv::put(args, &env).await,
-            Command::Kv(KvCommand::Delete(args)) => kv::delete(args, &env).await,
-            Command::Kv(KvCommand::Import(args)) => import::run(args, &env).await,
-            Command::Kv(KvCommand::Export(args)) => export::export(args, &env).await,
-            Command::Kv(KvCommand::Verify(args)) => export::verify(args, &env).await,
-            Command::Cluster(command) => cluster::run(command, &env).await,
-            Command::Bench(BenchCommand::Kv(args)) => bench::run(args, &env).await,
+            command => Box::pin(run_client(command, &env)).await,
         }
     });
     // Blocking reads of standard input must not hold up the exit.
@@ -210,8 +235,48 @@ where
     }
 }
 
+/// Runs a command that is not a node.
+async fn run_client(command: Command, env: &Env) -> Result<(), Failure> {
+    match command {
+        Command::Serve(_) => Err(Failure::usage("a node is served elsewhere")),
+        Command::Dev(args) => dev::run(args, env).await,
+        Command::Kv(command) => run_kv(command, env).await,
+        Command::Ns(command) => spaces::run(command, env).await,
+        Command::Lease(command) => lease::run(command, env).await,
+        Command::Lock(args) => lock::run(args, env).await,
+        Command::Limits(asked) => spaces::limits(asked, env).await,
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tetrarch", &mut text);
+            print::bytes(&text);
+            Ok(())
+        }
+        Command::Cluster(command) => cluster::run(command, env).await,
+        Command::Bench(BenchCommand::Kv(args)) => bench::run(args, env).await,
+    }
+}
+
+async fn run_kv(command: KvCommand, env: &Env) -> Result<(), Failure> {
+    match command {
+        KvCommand::Get(args) => kv::get(args, env).await,
+        KvCommand::Put(args) => kv::put(args, env).await,
+        KvCommand::Delete(args) => kv::delete(args, env).await,
+        KvCommand::Patch(args) => kv::patch(args, env).await,
+        KvCommand::Scan(args) => scan::scan(args, env).await,
+        KvCommand::Count(args) => scan::count(args, env).await,
+        KvCommand::Watch(args) => scan::watch(args, env).await,
+        KvCommand::Txn(args) => ops::txn(args, env).await,
+        KvCommand::Batch(args) => ops::batch(args, env).await,
+        KvCommand::Import(args) => import::run(args, env).await,
+        KvCommand::Export(args) => export::export(args, env).await,
+        KvCommand::Verify(args) => export::verify(args, env).await,
+    }
+}
+
 fn report(failure: &Failure) -> ExitCode {
-    print::error(&failure.text);
+    if !failure.text.is_empty() {
+        print::error(&failure.text);
+    }
     ExitCode::from(failure.code)
 }
 
@@ -228,8 +293,55 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
         assert_eq!(duration("5s").unwrap(), duration("5").unwrap());
+        assert_eq!(duration("2m").unwrap(), duration("120s").unwrap());
         for bad in ["", "s", "0", "-1s", "five"] {
             duration(bad).unwrap_err();
+        }
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn every_command_is_taken_as_documented() {
+        for line in [
+            "tetrarch kv get --read 250ms --json k",
+            "tetrarch kv get --key64 Li4",
+            "tetrarch kv put --if-absent --ttl 30s k v",
+            "tetrarch kv put --if-match \"1-2\" --lease 00aa --content-type text/plain k v",
+            "tetrarch kv patch --add -5 k",
+            "tetrarch kv patch k --merge {}",
+            "tetrarch kv scan --prefix a/ --reverse --limit 5 --keys-only --delimiter / --json",
+            "tetrarch kv watch --prefix a --since start --initial --prev --kinds put,delete",
+            "tetrarch kv txn file",
+            "tetrarch kv batch - --quiet",
+            "tetrarch kv export --prefix a",
+            "tetrarch ns create --ordered --quota 100 --history 0s orders",
+            "tetrarch ns set --no-quota orders",
+            "tetrarch lease keep-alive 00aa",
+            "tetrarch lock job --ns x --wait 5s -- make -j 2",
+            "tetrarch lock --get job",
+            "tetrarch limits --json",
+            "tetrarch completions zsh",
+            "tetrarch bench kv --batch 100",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "tetrarch kv patch k",
+            "tetrarch kv patch --add 1 --max 2 k",
+            "tetrarch kv put --if-absent --if-match x k v",
+            "tetrarch kv put --ttl 1s --lease 00aa k v",
+            "tetrarch lock job",
+            "tetrarch lock --get job -- true",
+            "tetrarch kv watch --kinds puts",
+        ] {
+            parse(line).unwrap_err();
         }
     }
 }

@@ -1,39 +1,94 @@
 //! The typed client of the HTTP API, as our own command line, tests and load tool use it.
 //!
 //! Why it exists: what is safe to repeat is decided once, here. A request ends in one of three
-//! outcomes; only what surely took no effect is repeated, reads freely. A write whose fate is
-//! unknown is handed to the caller as such and **never** repeated.
+//! outcomes; what has no second effect is repeated, at other endpoints too, until the time is up. A
+//! write carries a random `Idempotency-Key` unless told otherwise, by which the server recognises a
+//! repetition: so it may be repeated even after its answer was lost, and is `unknown` only when the
+//! time is up.
 //!
-//! Promises: a call ends within its timeout; endpoints that cannot be reached rest for a moment;
-//! requests go straight to the group's leader once the routes are known, to any endpoint before.
+//! Promises: a call ends within its timeout; endpoints that cannot be reached rest for a moment, and
+//! one that says `Retry-After` is not asked before; requests go straight to the group's leader once
+//! the routes are known, to any endpoint before.
 //! Relies on: [`crate::wire`] for words, `placement::slots` for the slot of a key, reqwest.
+//!
+//! # A small guide
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tetrarch::client::{Client, Options, ReadMode, WriteOptions};
+//! use tetrarch::runtime::Env;
+//!
+//! # async fn tour() -> Result<(), tetrarch::client::ClientError> {
+//! let options = Options {
+//!     endpoints: vec!["http://127.0.0.1:7101".into(), "http://127.0.0.1:7102".into()],
+//!     timeout: Duration::from_secs(5),
+//!     pinned: false,
+//! };
+//! let client = Client::new(options, &Env::system())?;
+//! let wrote = client.put("default", b"users/ada", "v1".into()).await?;
+//! let got = client.get("default", b"users/ada", ReadMode::Linearizable).await?;
+//! assert_eq!(got.and_then(|got| got.etag), wrote.etag);
+//! // Only if nobody wrote it meanwhile:
+//! let unchanged = WriteOptions { if_match: wrote.etag, ..WriteOptions::default() };
+//! match client.put_with("default", b"users/ada", "v2".into(), &unchanged).await {
+//!     Err(error) if error.is_unmet() => { /* read it again */ }
+//!     other => drop(other?),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | read, write, patch one key | [`Client::get`], [`Client::put_with`], [`Client::patch`] |
+//! | list and count keys | [`Client::scan`], [`Client::count`] |
+//! | change several keys at once, or none | [`Txn`], [`Client::txn`] |
+//! | write many keys fast | [`Client::batch`] |
+//! | follow changes | [`Client::watch`] |
+//! | let keys end with a process | [`Client::grant_lease`], [`LeaseKeeper`] |
+//! | let one process at a time work | [`Client::lock`], [`LockGuard`] |
+//! | make and remove namespaces | [`Client::create_namespace`] |
+//!
+//! Every error says what became of the request: [`ClientError::outcome`].
 
+mod batch;
+mod call;
+mod cluster;
+mod coded;
 mod error;
+mod keys;
+mod leases;
+mod lines;
+mod locks;
 mod routes;
+mod row;
+mod scan;
 mod send;
+mod session;
+mod spaces;
 #[cfg(test)]
 mod tests;
+mod txn;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Method;
-
+pub use batch::{BatchOp, BatchResult};
+pub use call::Idempotency;
+pub use coded::{from_base64, from_text, to_base64, to_text};
 pub use error::ClientError;
+pub use keys::{Fetched, Got, Patch, ReadMode, WriteOptions, Wrote};
+pub use leases::{LeaseKeeper, LeaseState};
+pub use locks::{LockGuard, LockOptions};
 use routes::Routes;
+pub use row::{Item, Row};
+pub use scan::{Page, ScanRequest};
 pub use send::Answer;
-use send::{Call, Target};
+use session::Session;
+pub use txn::{Txn, ops};
+pub use watch::{Change, ChangeKind, Event, Since, WatchRequest};
 
 use crate::runtime::{Env, limits};
-use crate::wire::{
-    CLUSTER_PATH, ChangeReply, ClusterView, JoinRequest, NODES_PATH, REPLACE_PATH, ROUTE_PATH,
-    ReplaceRequest, RouteView,
-};
-
-/// What stays as it is in a path segment: everything else is percent-encoded.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -44,39 +99,6 @@ pub struct Options {
     pub timeout: Duration,
     /// Asks only the endpoints, in turn, and learns no leaders: to see what *this* node answers.
     pub pinned: bool,
-}
-
-/// How a read is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadMode {
-    /// It sees every write acknowledged before it began.
-    Linearizable,
-    /// It answers at once from the node's own state.
-    Stale,
-}
-
-/// A key that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Got {
-    /// Its value; empty for a HEAD.
-    pub value: Bytes,
-    /// Its revision, as an entity tag.
-    pub etag: Option<String>,
-    /// What the read promises, in the server's words.
-    pub read: Option<String>,
-    /// The place in the group's order that the answer reflects.
-    pub place: Place,
-}
-
-/// An acknowledged write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrote {
-    /// Whether the key was there before.
-    pub existed: bool,
-    /// The new revision, as an entity tag.
-    pub etag: Option<String>,
-    /// The write's place in the group's order.
-    pub place: Place,
 }
 
 /// Group and index that an answer reflects, and who answered.
@@ -90,7 +112,7 @@ pub struct Place {
     pub served_by: Option<u64>,
 }
 
-/// A handle to a cluster; clones share connections and what was learnt.
+/// A handle to a cluster; clones share connections, the session, and what was learnt.
 #[derive(Clone, Debug)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -101,6 +123,7 @@ struct Inner {
     http: reqwest::Client,
     options: Options,
     routes: Routes,
+    session: Session,
     env: Env,
 }
 
@@ -130,7 +153,8 @@ impl Client {
             .build()
             .map_err(|error| ClientError::refused("start", &error))?;
         let routes = Routes::new(options.endpoints.clone());
-        Ok(Self { inner: Arc::new(Inner { http, options, routes, env: env.clone() }) })
+        let (session, env) = (Session::default(), env.clone());
+        Ok(Self { inner: Arc::new(Inner { http, options, routes, session, env }) })
     }
 
     /// The endpoints as given.
@@ -138,154 +162,14 @@ impl Client {
         &self.inner.options.endpoints
     }
 
-    /// Reads a key; `None` when there is none.
-    ///
-    /// # Errors
-    ///
-    /// When no endpoint answered within the timeout, or the request was refused.
-    pub async fn get(
-        &self,
-        ns: &str,
-        key: &[u8],
-        mode: ReadMode,
-    ) -> Result<Option<Got>, ClientError> {
-        self.read(Method::GET, ns, key, mode).await
+    /// What this client has seen, to hand on to another one ([`Client::adopt_session`]): a read there
+    /// with [`ReadMode::Session`] is then not older than what was read and written here.
+    pub fn session(&self) -> Option<String> {
+        self.inner.session.get()
     }
 
-    /// Reads a key's revision without its value.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::get`].
-    pub async fn head(
-        &self,
-        ns: &str,
-        key: &[u8],
-        mode: ReadMode,
-    ) -> Result<Option<Got>, ClientError> {
-        self.read(Method::HEAD, ns, key, mode).await
+    /// Takes over what another client has seen.
+    pub fn adopt_session(&self, session: &str) {
+        self.inner.session.take(session);
     }
-
-    async fn read(
-        &self,
-        method: Method,
-        ns: &str,
-        key: &[u8],
-        mode: ReadMode,
-    ) -> Result<Option<Got>, ClientError> {
-        let mut path = key_path(ns, key);
-        if mode == ReadMode::Stale {
-            path.push_str("?read=stale");
-        }
-        let answer = self.call(Call::new(method, path).target(Target::Key(ns, key))).await;
-        match answer {
-            Ok(answer) => Ok(Some(Got {
-                etag: answer.etag(),
-                read: answer.header(crate::wire::KV_READ),
-                place: answer.place(),
-                value: answer.body,
-            })),
-            Err(error) if error.is_missing_key() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Writes a key.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::outcome`] says whether the write took effect.
-    pub async fn put(&self, ns: &str, key: &[u8], value: Bytes) -> Result<Wrote, ClientError> {
-        let call = Call::new(Method::PUT, key_path(ns, key)).target(Target::Key(ns, key));
-        let answer = self.call(call.body(value)).await?;
-        Ok(Wrote { existed: answer.status != 201, etag: answer.etag(), place: answer.place() })
-    }
-
-    /// Removes a key. A key that is not there is not an error.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::put`].
-    pub async fn delete(&self, ns: &str, key: &[u8]) -> Result<Wrote, ClientError> {
-        let call = Call::new(Method::DELETE, key_path(ns, key)).target(Target::Key(ns, key));
-        match self.call(call).await {
-            Ok(answer) => Ok(Wrote { existed: true, etag: None, place: answer.place() }),
-            Err(error) if error.is_missing_key() => {
-                Ok(Wrote { existed: false, etag: None, place: error.place() })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The cluster as some node sees it.
-    ///
-    /// # Errors
-    ///
-    /// When no endpoint answered.
-    pub async fn cluster(&self) -> Result<ClusterView, ClientError> {
-        self.call(Call::new(Method::GET, CLUSTER_PATH.to_owned())).await?.json()
-    }
-
-    /// Where a key lives.
-    ///
-    /// # Errors
-    ///
-    /// When no endpoint answered.
-    pub async fn route(&self, ns: &str, key: &[u8]) -> Result<RouteView, ClientError> {
-        let (ns, key) = (utf8_percent_encode(ns, SEGMENT), encode(key));
-        let path = format!("{ROUTE_PATH}?ns={ns}&key={key}");
-        self.call(Call::new(Method::GET, path)).await?.json()
-    }
-
-    /// Whether the node at `endpoint` is ready; one try, no patience.
-    pub async fn ready(&self, endpoint: &str) -> bool {
-        self.ask_once(endpoint, "/readyz").await.is_ok()
-    }
-
-    /// The figures of the node at `endpoint`, in their text form; one try.
-    ///
-    /// # Errors
-    ///
-    /// When it did not answer.
-    pub async fn metrics(&self, endpoint: &str) -> Result<String, ClientError> {
-        let answer = self.ask_once(endpoint, "/metrics").await?;
-        Ok(String::from_utf8_lossy(&answer.body).into_owned())
-    }
-
-    /// Makes a node known to the cluster.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::put`].
-    pub async fn join(&self, request: &JoinRequest) -> Result<ChangeReply, ClientError> {
-        self.change(NODES_PATH, request).await
-    }
-
-    /// Lets one node take over the replicas of another.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::put`].
-    pub async fn replace(&self, request: &ReplaceRequest) -> Result<ChangeReply, ClientError> {
-        self.change(REPLACE_PATH, request).await
-    }
-
-    async fn change<T: serde::Serialize + Sync>(
-        &self,
-        path: &str,
-        request: &T,
-    ) -> Result<ChangeReply, ClientError> {
-        let body = serde_json::to_vec(request).expect("requests of the wire are plain JSON");
-        let call = Call::new(Method::POST, path.to_owned()).body(body.into()).json();
-        self.call(call).await?.json()
-    }
-}
-
-fn key_path(ns: &str, key: &[u8]) -> String {
-    format!("/v1/ns/{}/keys/{}", utf8_percent_encode(ns, SEGMENT), encode(key))
-}
-
-/// A key as one path segment.
-fn encode(key: &[u8]) -> String {
-    percent_encoding::percent_encode(key, NON_ALPHANUMERIC).to_string()
 }

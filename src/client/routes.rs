@@ -33,6 +33,8 @@ struct Known {
     ranges: Vec<(u16, u16, u64)>,
     leaders: HashMap<u64, String>,
     resting: HashMap<String, Moment>,
+    /// Who asked not to be asked before when.
+    told: HashMap<String, Moment>,
     turn: usize,
     looked_at: Option<Moment>,
     outdated: bool,
@@ -50,7 +52,11 @@ impl Known {
     }
 
     fn rests(&self, endpoint: &str, now: Moment) -> bool {
-        self.resting.get(endpoint).is_some_and(|until| *until > now)
+        self.wakes(endpoint).is_some_and(|until| until > now)
+    }
+
+    fn wakes(&self, endpoint: &str) -> Option<Moment> {
+        self.told.get(endpoint).copied().max(self.resting.get(endpoint).copied())
     }
 }
 
@@ -66,18 +72,40 @@ impl Routes {
         (!known.rests(leader, now)).then(|| leader.clone())
     }
 
-    /// The next endpoint in turn that does not rest; when all rest, the one that wakes first.
-    pub(super) fn next(&self, now: Moment) -> String {
+    /// The next endpoint in turn that neither rests nor is the one to avoid; when there is none, the
+    /// one that may be asked first.
+    pub(super) fn next_but(&self, now: Moment, avoid: Option<&str>) -> String {
         let mut known = self.known.lock();
         known.turn = known.turn.wrapping_add(1);
         let turn = known.turn;
         let count = self.endpoints.len();
         let in_turn = || self.endpoints.iter().cycle().skip(turn % count).take(count);
-        in_turn()
-            .find(|endpoint| !known.rests(endpoint, now))
-            .or_else(|| in_turn().min_by_key(|endpoint| known.resting.get(*endpoint).copied()))
+        let free = || in_turn().filter(|endpoint| !known.rests(endpoint, now));
+        free()
+            .find(|endpoint| avoid != Some(endpoint.as_str()))
+            .or_else(|| free().next())
+            .or_else(|| in_turn().min_by_key(|endpoint| known.wakes(endpoint)))
             .cloned()
             .expect("a client has at least one endpoint")
+    }
+
+    /// Takes an endpoint at its word that it should not be asked before `until`.
+    pub(super) fn obey(&self, endpoint: &str, until: Moment) {
+        self.known.lock().told.insert(endpoint.to_owned(), until);
+    }
+
+    /// Whether an address neither rests nor asked for patience.
+    pub(super) fn may_ask(&self, endpoint: &str, now: Moment) -> bool {
+        !self.known.lock().rests(endpoint, now)
+    }
+
+    /// How long until one of the endpoints may be asked that asked for patience; zero when one did not.
+    pub(super) fn all_wait(&self, now: Moment) -> Duration {
+        let mut known = self.known.lock();
+        known.told.retain(|_, until| *until > now);
+        let waits = self.endpoints.iter().map(|endpoint| known.told.get(endpoint));
+        let waits = waits.map(|until| until.map_or(Duration::ZERO, |until| until.since(now)));
+        waits.min().unwrap_or_default()
     }
 
     /// Passes over an address for a moment.

@@ -7,8 +7,15 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 
+use bytes::Bytes;
+
 use super::*;
-use crate::wire::{GroupView, KV_GROUP, KV_LEADER, NodeView, Outcome};
+use crate::wire::{
+    CLUSTER_PATH, ClusterView, GroupView, IDEMPOTENCY_KEY, KV_GROUP, KV_LEADER, NodeView, Outcome,
+};
+
+mod held;
+mod streams;
 
 /// What the server does with the next request.
 enum Step {
@@ -16,12 +23,22 @@ enum Step {
     Problem(u16, &'static str, &'static str),
     Hint(String),
     Hang,
+    /// Does what was asked, and cuts the connection before it says so.
+    Lose,
+    /// Asks for patience of this many seconds.
+    Later(u32),
+    /// Lines of a stream; then it ends well, or is cut.
+    Lines(Vec<String>, bool),
 }
 
 #[derive(Clone, Default)]
 struct Script {
     steps: Arc<Mutex<VecDeque<Step>>>,
     seen: Arc<Mutex<Vec<String>>>,
+    queries: Arc<Mutex<Vec<String>>>,
+    bodies: Arc<Mutex<Vec<String>>>,
+    /// The idempotency key of each request.
+    keys: Arc<Mutex<Vec<Option<String>>>>,
     view: Arc<Mutex<Option<ClusterView>>>,
 }
 
@@ -34,6 +51,11 @@ async fn answer(State(script): State<Script>, request: Request) -> Response {
         });
     }
     script.seen.lock().push(format!("{} {path}", request.method()));
+    script.queries.lock().push(request.uri().query().unwrap_or_default().to_owned());
+    let key = request.headers().get(IDEMPOTENCY_KEY).map(|key| key.to_str().unwrap().to_owned());
+    script.keys.lock().push(key);
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
+    script.bodies.lock().push(String::from_utf8_lossy(&body).into_owned());
     let step = script.steps.lock().pop_front();
     let problem = |status: u16, code: &str, outcome: &str| {
         serde_json::json!({"type": "t", "title": "t", "status": status, "detail": "as scripted",
@@ -53,6 +75,25 @@ async fn answer(State(script): State<Script>, request: Request) -> Response {
             .body(problem(503, "not_leader", "not_applied").into())
             .unwrap(),
         Step::Hang => std::future::pending().await,
+        // Ends the connection's task, without a word.
+        Step::Lose => std::panic::resume_unwind(Box::new(())),
+        Step::Later(seconds) => response
+            .status(503)
+            .header("retry-after", seconds)
+            .body(problem(503, "overloaded", "not_applied").into())
+            .unwrap(),
+        Step::Lines(lines, cut) => {
+            let lines = lines.into_iter().map(|line| Ok(Bytes::from(line + "\n")));
+            // A moment without data, in which the lines go out before the connection is cut.
+            let end = futures_util::stream::once(async {
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut"))
+            });
+            let end = futures_util::StreamExt::take(end, usize::from(cut));
+            let lines = futures_util::stream::iter(lines);
+            let body = futures_util::StreamExt::chain(lines, end);
+            response.body(axum::body::Body::from_stream(body)).unwrap()
+        }
     }
 }
 
@@ -93,26 +134,97 @@ async fn a_write_that_surely_was_not_applied_is_repeated() {
     assert_eq!(*script.seen.lock(), vec!["PUT /v1/ns/default/keys/a%2Fb"; 3]);
 }
 
-#[tokio::test]
-async fn a_write_of_unknown_fate_is_never_repeated() {
-    for step in [
+/// What may have taken effect.
+fn losses() -> Vec<Step> {
+    vec![
         Step::Problem(504, "timeout", "unknown"),
         Step::Answer(502, "a proxy's page"),
         Step::Problem(500, "internal", "unknown"),
-    ] {
+        Step::Lose,
+    ]
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_repeated_under_the_same_name() {
+    let mut steps = losses();
+    steps.push(Step::Answer(201, ""));
+    let (url, script) = serve(steps).await;
+    client(&[&url], 20_000).put("default", b"k", Bytes::new()).await.unwrap();
+    let keys = script.keys.lock().clone();
+    assert_eq!(keys.len(), 5);
+    let one = keys[0].clone().unwrap();
+    assert!(one.len() == 32 && one.bytes().all(|b| b.is_ascii_hexdigit()), "{one}");
+    assert!(keys.iter().all(|key| key.as_deref() == Some(&one)), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_lost_write_is_repeated_at_another_endpoint() {
+    let (one, at_one) = serve(vec![Step::Lose, Step::Lose]).await;
+    let (other, at_other) = serve(vec![Step::Answer(201, "")]).await;
+    // The second one is asked for the routes; then it is the first one's turn.
+    client(&[&one, &other], 20_000).put("default", b"k", Bytes::new()).await.unwrap();
+    assert_eq!(at_one.keys.lock().len(), 1);
+    let keys = at_one.keys.lock().clone();
+    assert_eq!(keys, *at_other.keys.lock());
+}
+
+#[tokio::test]
+async fn without_a_name_a_write_of_unknown_fate_is_never_repeated() {
+    for step in losses() {
         let (url, script) = serve(vec![step, Step::Answer(201, "")]).await;
-        let error = client(&[&url], 5000).put("default", b"k", Bytes::new()).await.unwrap_err();
+        let off = WriteOptions { idempotency: Idempotency::Off, ..WriteOptions::default() };
+        let client = client(&[&url], 5000);
+        let error = client.put_with("default", b"k", Bytes::new(), &off).await.unwrap_err();
         assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
-        assert_eq!(script.seen.lock().len(), 1);
+        assert_eq!(*script.keys.lock(), [None]);
     }
 }
 
 #[tokio::test]
 async fn a_write_without_an_answer_is_unknown_and_ends_in_time() {
-    let (url, script) = serve(vec![Step::Hang]).await;
+    let (url, _script) = serve(vec![Step::Hang]).await;
     let error = client(&[&url], 300).delete("default", b"k").await.unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
-    assert_eq!(script.seen.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_lost_once_stays_unknown_until_the_group_has_spoken() {
+    // Each of these says of the second try alone that it had no effect.
+    for last in [
+        Step::Problem(404, "namespace_not_found", "not_applied"),
+        Step::Problem(422, "idempotency_mismatch", "not_applied"),
+    ] {
+        let (url, _) = serve(vec![Step::Lose, last]).await;
+        let error = client(&[&url], 5000).put("default", b"k", Bytes::new()).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+    }
+    let unmet = Step::Problem(412, "precondition_failed", "not_applied");
+    let (url, _) = serve(vec![Step::Lose, unmet]).await;
+    let error = client(&[&url], 5000).put("default", b"k", Bytes::new()).await.unwrap_err();
+    assert!(error.is_unmet() && error.outcome() == Outcome::NotApplied, "{error}");
+}
+
+#[tokio::test]
+async fn a_mismatch_is_final() {
+    let (url, script) =
+        serve(vec![Step::Problem(422, "idempotency_mismatch", "not_applied")]).await;
+    let given = Idempotency::Key("order-7".to_owned());
+    let given = WriteOptions { idempotency: given, ..WriteOptions::default() };
+    let client = client(&[&url], 5000);
+    let error = client.put_with("default", b"k", Bytes::new(), &given).await.unwrap_err();
+    assert_eq!(error.code(), Some("idempotency_mismatch"));
+    assert_eq!(*script.keys.lock(), [Some("order-7".to_owned())]);
+}
+
+#[tokio::test]
+async fn who_asks_for_patience_is_not_asked_before() {
+    let (one, at_one) = serve(vec![Step::Later(3600)]).await;
+    let (other, at_other) = serve((0..4).map(|_| Step::Answer(201, "")).collect()).await;
+    let client = client(&[&other, &one], 5000);
+    for _ in 0..4 {
+        client.put("default", b"k", Bytes::new()).await.unwrap();
+    }
+    assert_eq!((at_one.seen.lock().len(), at_other.seen.lock().len()), (1, 4));
 }
 
 #[tokio::test]
@@ -221,16 +333,12 @@ async fn a_missing_key_is_not_an_error_but_a_missing_namespace_is() {
 }
 
 #[tokio::test]
-async fn a_key_that_a_url_cannot_carry_is_refused_before_it_is_sent() {
-    let client = client(&["http://127.0.0.1:1"], 100);
-    for key in [&b"."[..], b"..", b""] {
-        let error = client.put("default", key, Bytes::new()).await.unwrap_err();
-        assert!(matches!(error, ClientError::Key), "{error}");
-    }
-}
-
-#[test]
-fn keys_are_encoded_so_that_no_url_parser_changes_them() {
-    assert_eq!(key_path("default", b"a/.."), "/v1/ns/default/keys/a%2F%2E%2E");
-    assert_eq!(key_path("a b", b"x/\xff"), "/v1/ns/a%20b/keys/x%2F%FF");
+async fn an_empty_key_is_refused_and_dots_travel_in_the_query() {
+    let (url, script) = serve(vec![Step::Answer(201, "")]).await;
+    let client = client(&[&url], 5000);
+    let error = client.put("default", b"", Bytes::new()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Key), "{error}");
+    client.put("default", b"..", Bytes::new()).await.unwrap();
+    assert_eq!(*script.seen.lock(), ["PUT /v1/ns/default/key"]);
+    assert_eq!(*script.queries.lock(), ["key64=Li4"]);
 }

@@ -247,6 +247,7 @@ impl Checks {
             members: members.into_iter().collect(),
             groups: groups.unwrap_or_else(|| nodes.saturating_mul(8).clamp(16, groups_max)),
             replicas: replicas.unwrap_or(nodes.min(3)),
+            given: (groups.is_some(), replicas.is_some()),
         }
     }
 

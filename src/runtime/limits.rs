@@ -661,6 +661,26 @@ pub const CLIENT_BACKOFF_MS: (u64, u64) = (10, 500);
 /// Least time between two looks at the cluster's routes, in milliseconds.
 pub const ROUTES_REFRESH_MS: u64 = 1_000;
 
+/// Longest name of a request by which its repetition is recognised.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Operations that the client sends in one request of a batch: enough to fill a group's commits, few
+/// enough that sending them again costs little.
+pub const CLIENT_BATCH_OPS_MAX: usize = 1_024;
+
+/// Bytes of keys and values after which the client sends a request of a batch.
+pub const CLIENT_BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest line of a stream that the client reads: the longest value, each byte escaped, and its key.
+pub const CLIENT_LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How long a stream may be silent before the client takes it for broken: several bookmarks.
+pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Longest time that one request stands in line for a lock; the client then asks anew. Below the
+/// longest request that the server takes.
+pub const CLIENT_LOCK_WAIT: Duration = Duration::from_secs(45);
+
 /// Longest error body that the client reads.
 pub const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 
@@ -669,6 +689,10 @@ pub const IMPORT_RECORD_BYTES_MAX: usize = 24 * 1024 * 1024;
 
 /// Most requests that an import, export or check keeps under way.
 pub const IMPORT_CONCURRENCY_MAX: usize = 1_024;
+
+/// Records that one worker of an import holds and sends at a time: at 1 MiB a value and 8 workers this
+/// bounds memory to a GiB.
+pub const IMPORT_BATCH_RECORDS: usize = 64;
 
 /// Failed lines that an import lists in full; the rest is only counted.
 pub const IMPORT_FAILURES_SHOWN: usize = 20;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::import::per_second;
 use super::{Failure, Reach, print};
-use crate::client::{Client, ReadMode};
+use crate::client::{BatchOp, BatchResult, Client, Idempotency, ReadMode, WriteOptions, ops};
 use crate::runtime::{Env, Moment, Rng, limits};
 use crate::wire::Outcome;
 use probe::Probe;
@@ -44,6 +44,12 @@ pub(super) struct BenchArgs {
     /// How many keys.
     #[arg(long, default_value_t = 10_000)]
     keys: u64,
+    /// PUTs in one request; above 1 they travel as batches, and a latency is that of a batch.
+    #[arg(long, default_value_t = 1)]
+    batch: u64,
+    /// Sends PUTs without an idempotency key.
+    #[arg(long, conflicts_with = "batch")]
+    no_idempotency: bool,
     /// Processes of local nodes, for CPU and memory.
     #[arg(long, value_delimiter = ',')]
     pids: Vec<u32>,
@@ -59,6 +65,8 @@ struct Load {
     seed: u64,
     keys: u64,
     value_size: usize,
+    batch: u64,
+    put: WriteOptions,
     /// Newest acknowledged version of each key; 0: none. Each key is written by one task only.
     written: Vec<AtomicU64>,
     /// Whether a write of unknown outcome went to the key: then any later version may be there.
@@ -71,13 +79,15 @@ struct Tally {
     not_applied: u64,
     unknown: u64,
     wrong: u64,
+    /// Keys written and read; more than requests when they travel in batches.
+    done: u64,
 }
 
 impl Tally {
     fn new() -> Self {
         let latency = Histogram::new_with_bounds(1, 600_000_000, 3);
         let latency = latency.expect("the bounds are fixed and proper");
-        Self { latency, not_applied: 0, unknown: 0, wrong: 0 }
+        Self { latency, not_applied: 0, unknown: 0, wrong: 0, done: 0 }
     }
 
     fn fail(&mut self, outcome: Outcome) {
@@ -92,6 +102,7 @@ impl Tally {
         self.not_applied += other.not_applied;
         self.unknown += other.unknown;
         self.wrong += other.wrong;
+        self.done += other.done;
     }
 }
 
@@ -108,12 +119,19 @@ pub(super) async fn run(args: BenchArgs, env: &Env) -> Result<(), Failure> {
         let text = format!("--keys must be from {least} to {most}, --value-size at least 16");
         return Err(Failure::usage(text));
     }
+    let batch_max = u64::try_from(limits::CLIENT_BATCH_OPS_MAX).unwrap_or(u64::MAX);
+    if !(1..=batch_max).contains(&args.batch) {
+        return Err(Failure::usage(format!("--batch must be from 1 to {batch_max}")));
+    }
+    let named = if args.no_idempotency { Idempotency::Off } else { Idempotency::Generated };
     let load = Arc::new(Load {
         client: args.reach.client(env)?,
         env: env.clone(),
         seed: env.rng.next(),
         keys: args.keys,
         value_size: args.value_size,
+        batch: args.batch,
+        put: WriteOptions { idempotency: named, ..WriteOptions::default() },
         written: (0..args.keys).map(|_| AtomicU64::new(0)).collect(),
         blurred: (0..args.keys).map(|_| AtomicBool::new(false)).collect(),
     });
@@ -136,7 +154,7 @@ pub(super) async fn run(args: BenchArgs, env: &Env) -> Result<(), Failure> {
             let after = Probe::take(&load.client, &args.pids).await;
             failures += tally.wrong;
             let mut report = describe(&tally, *connections, *puts, took);
-            after.compare(&before, tally.latency.len(), &mut report);
+            after.compare(&before, tally.done, &mut report);
             show(&report, args.json);
         }
     }
@@ -191,15 +209,28 @@ async fn closed_loop(
             Some(until) if began >= until => return tally,
             Some(_) => number + chance.below(owned) * stride,
         };
-        next += 1;
-        let done = if chance.below(100) < puts {
-            load.put(key).await
+        let count = load.batch.min(owned);
+        let done = if chance.below(100) >= puts {
+            next += 1;
+            load.get(key).await.map(|right| {
+                tally.wrong += u64::from(!right);
+                1
+            })
+        } else if count == 1 {
+            next += 1;
+            load.put(key).await.map(|()| 1)
         } else {
-            load.get(key).await.map(|right| tally.wrong += u64::from(!right))
+            // Neighbours of the key among our own, from the first one again after the last.
+            let first = (key - number) / stride;
+            let count = if until.is_none() { count.min(owned - next) } else { count };
+            next += count;
+            let keys: Vec<_> = (0..count).map(|n| number + (first + n) % owned * stride).collect();
+            load.put_batch(&keys).await
         };
         let took = load.env.clock.now().since(began);
         match done {
-            Ok(()) => {
+            Ok(count) => {
+                tally.done += count;
                 tally
                     .latency
                     .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
@@ -229,7 +260,9 @@ impl Load {
     async fn put(&self, key: u64) -> Result<(), Outcome> {
         let (written, blurred) = self.written(key);
         let version = written.load(Ordering::Relaxed) + 1;
-        match self.client.put("default", &self.key(key), self.value(version)).await {
+        let name = self.key(key);
+        let put = self.client.put_with("default", &name, self.value(version), &self.put);
+        match put.await {
             Ok(_) => {
                 written.store(version, Ordering::Relaxed);
                 Ok(())
@@ -241,6 +274,42 @@ impl Load {
                 Err(error.outcome())
             }
         }
+    }
+
+    /// Writes several keys in one request; returns how many were acknowledged, or how one failed.
+    async fn put_batch(&self, keys: &[u64]) -> Result<u64, Outcome> {
+        let next = |key: &u64| self.written(*key).0.load(Ordering::Relaxed) + 1;
+        let put = |key: &u64| BatchOp {
+            op: ops::put(&self.key(*key), &self.value(next(key))),
+            ..BatchOp::default()
+        };
+        let puts: Vec<_> = keys.iter().map(put).collect();
+        let results = self.client.batch_once("default", &puts).await;
+        let outcomes: Vec<Outcome> = match &results {
+            Ok(results) => {
+                let of =
+                    |r: &BatchResult| if r.status < 400 { Outcome::Applied } else { r.outcome };
+                results.iter().map(of).collect()
+            }
+            Err(error) => vec![error.outcome(); keys.len()],
+        };
+        let mut acknowledged = 0;
+        let mut failed = None;
+        for (key, outcome) in keys.iter().zip(outcomes) {
+            let (written, blurred) = self.written(*key);
+            match outcome {
+                Outcome::Applied => {
+                    written.fetch_add(1, Ordering::Relaxed);
+                    acknowledged += 1;
+                }
+                Outcome::Unknown => {
+                    blurred.store(true, Ordering::Relaxed);
+                    failed = Some(outcome);
+                }
+                Outcome::NotApplied => failed = failed.or(Some(outcome)),
+            }
+        }
+        failed.map_or(Ok(acknowledged), Err)
     }
 
     /// Whether the key has the version that was acknowledged last.
@@ -270,7 +339,8 @@ fn describe(tally: &Tally, connections: usize, puts: u64, took: Duration) -> Val
         "puts_percent": puts,
         "connections": connections,
         "requests": latency.len(),
-        "per_second": per_second(latency.len(), took),
+        "keys": tally.done,
+        "per_second": per_second(tally.done, took),
         "p50_us": latency.value_at_quantile(0.5),
         "p99_us": latency.value_at_quantile(0.99),
         "p999_us": latency.value_at_quantile(0.999),
