@@ -23,7 +23,7 @@ use super::network::NetworkFactory;
 use super::status::GroupStatus;
 use super::types::Fatal;
 use super::witness::Witness;
-use crate::model::{GroupId, NodeId};
+use crate::model::{Figures, GroupId, NamespaceId, NodeId};
 use crate::peer::Transport;
 use crate::placement::Catalog;
 use crate::runtime::Env;
@@ -260,6 +260,19 @@ impl Groups {
             ReadError::Stopped { reason: error.to_string() }
         })
     }
+
+    /// What a group holds of each namespace, as applied here.
+    pub fn figures(&self, _group: GroupId) -> BTreeMap<NamespaceId, Figures> {
+        BTreeMap::new()
+    }
+
+    /// The index of the group's oldest record of a request that may be retried.
+    pub fn once_oldest(&self, _group: GroupId) -> Option<u64> {
+        None
+    }
+
+    /// Lets the changes up to `floor` be forgotten.
+    pub fn trim_history(&self, _group: GroupId, _floor: u64) {}
 
     /// Who leads a group, as far as the replica here knows.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {

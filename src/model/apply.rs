@@ -73,6 +73,7 @@ pub fn apply(view: &dyn View, index: u64, command: &Command) -> Result<Outcome, 
         }
         Command::Write(asked) => write(view, index, asked),
         Command::Catalog(_) => Err(ApplyError::NotHere),
+        Command::Tend(_) => Ok(Outcome::unchanged(Reply::Tended(super::TendReply::default()))),
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
 use super::id::{NamespaceId, Slot, SlotRange};
+use super::tend::Tend;
 
 /// One log entry of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Command {
     Write(Write),
     /// Changes the catalog (group 0 only). Opaque here: placement encodes and applies it.
     Catalog(Bytes),
+    /// What a leader does by itself.
+    Tend(Tend),
 }
 
 /// Which slots a group owns, and by which epoch of the catalog: the row that `Own` leaves.
@@ -70,6 +73,7 @@ enum Header {
     Own { ranges: Vec<SlotRange>, epoch: u64 },
     Write { namespace: NamespaceId, slot: Slot, key_bytes: u32, op: OpHeader },
     Catalog,
+    Tend(Tend),
 }
 
 /// The part of a write's operation that postcard writes. New variants go to the end.
@@ -93,6 +97,7 @@ impl Command {
                 codec::seal(&Header::Own { ranges: ranges.clone(), epoch: *epoch }, &[])
             }
             Self::Write(write) => write.encode(),
+            Self::Tend(tend) => codec::seal(&Header::Tend(tend.clone()), &[]),
             Self::Catalog(bytes) => codec::seal(&Header::Catalog, &[bytes.as_ref()]),
         }
     }
@@ -110,6 +115,7 @@ impl Command {
                 Ok(Self::Write(Write { namespace, slot, key, op }))
             }
             Header::Catalog => Ok(Self::Catalog(tail)),
+            Header::Tend(tend) => codec::no_tail(WHAT, &tail).map(|()| Self::Tend(tend)),
         }
     }
 }

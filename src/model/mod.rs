@@ -12,6 +12,7 @@ pub mod id;
 pub mod reply;
 pub mod row;
 pub mod rows;
+pub mod tend;
 
 pub use apply::{ApplyError, Outcome, View, ViewError, apply};
 pub use codec::CodecError;
@@ -20,5 +21,6 @@ pub use id::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRan
 pub use reply::Reply;
 pub use row::Row;
 pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, split_data_key};
+pub use tend::{Figures, LeaseEvent, LeaseId, LeaseState, Tend, TendReply};
 
 pub use crate::storage::Effect;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError};
+use super::tend::TendReply;
 
 /// The deterministic result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum Reply {
     },
     /// Of a catalog command, as placement encodes it.
     Catalog(Bytes),
+    /// Of upkeep.
+    Tended(TendReply),
     /// Of blank and membership entries.
     Nothing,
 }
@@ -45,6 +48,7 @@ enum Header {
     NotOwner { epoch: u64 },
     Catalog,
     Nothing,
+    Tended(TendReply),
 }
 
 const WHAT: &str = "reply";
@@ -59,6 +63,7 @@ impl Reply {
             Self::NotOwner { epoch } => (Header::NotOwner { epoch: *epoch }, None),
             Self::Catalog(bytes) => (Header::Catalog, Some(bytes)),
             Self::Nothing => (Header::Nothing, None),
+            Self::Tended(reply) => (Header::Tended(*reply), None),
         };
         codec::seal(&header, &[tail.map_or(&[], Bytes::as_ref)])
     }
@@ -73,6 +78,7 @@ impl Reply {
             Header::Deleted { existed } => Self::Deleted { existed },
             Header::NotOwner { epoch } => Self::NotOwner { epoch },
             Header::Nothing => Self::Nothing,
+            Header::Tended(reply) => Self::Tended(reply),
         };
         codec::no_tail(WHAT, &tail)?;
         Ok(reply)

@@ -19,6 +19,7 @@ mod inbox;
 pub mod metrics;
 mod pursue;
 mod route;
+pub mod usage;
 mod wing;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use error::{ErrorKind, Outcome, ServiceError};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
+pub use usage::Usage;
 pub use wing::{LocalRow, Wing};
 
 use forward::{Done, Work};

@@ -202,7 +202,7 @@ impl Plain {
                 self.keys.insert(write.key.clone(), (created, index, value.clone()));
                 Reply::Written { created: !existed }
             }
-            Command::Catalog(_) => unreachable!("none is generated"),
+            Command::Tend(_) | Command::Catalog(_) => unreachable!("none is generated"),
         }
     }
 }
