@@ -395,6 +395,9 @@ pub const FIGURES_CALL_MAX: Duration = Duration::from_secs(1);
 /// How often a node sums up what the groups hold of each namespace.
 pub const USAGE_TICK: Duration = Duration::from_secs(1);
 
+/// For how many of these a namespace without a quota is summed up after somebody looked at it.
+pub const USAGE_ASKED_TICKS: u32 = 60;
+
 /// A peer's flushed log number is noted in our own log each time it has grown by so much.
 pub const WITNESS_NOTE_EVERY: u64 = 256;
 

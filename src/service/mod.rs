@@ -102,6 +102,7 @@ struct Hall {
     health: Health,
     started: Moment,
     map: RwLock<Option<Arc<Map>>>,
+    usage: Usage,
 }
 
 /// What comes with every request.
@@ -192,8 +193,14 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let started = parts.env.clock.now();
         let Parts { env, node, wing, transport, metrics, health } = parts;
-        let map = RwLock::new(None);
-        Self { hall: Arc::new(Hall { env, node, wing, transport, metrics, health, started, map }) }
+        let (map, usage) = (RwLock::new(None), Usage::default());
+        let hall = Hall { env, node, wing, transport, metrics, health, started, map, usage };
+        Self { hall: Arc::new(hall) }
+    }
+
+    /// How much the namespaces hold, as far as this node knows.
+    pub fn usage(&self) -> &Usage {
+        &self.hall.usage
     }
 
     /// This node.

@@ -3,26 +3,26 @@
 //! Why it exists: a quota is of the whole namespace, but its rows lie in many groups; who admits a
 //! write must know the sum without asking anyone. Each replica's own figures are at hand for nothing,
 //! so a node that hosts every group never asks. One that does not asks the others about once a
-//! second, and only for the namespaces with a quota; for others when somebody wants to see them.
+//! second, and only for the namespaces with a quota or that somebody looked at in the last minute.
 //!
 //! Promises: a sum is given only when every group was heard, so that a quota is never refused by
 //! halves; it is about a second old. A namespace that grows faster than that can exceed its quota by
 //! what arrives in a second. Relies on [`FigureSource`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::consensus::Groups;
 use crate::consensus::tend::figures::{self, GroupFigures};
 use crate::model::{GroupId, NamespaceId, NodeId};
 use crate::placement::Catalog;
-use crate::runtime::limits::USAGE_TICK;
+use crate::runtime::limits::{USAGE_ASKED_TICKS, USAGE_TICK};
 
 /// Where the figures come from.
 #[async_trait]
@@ -59,73 +59,74 @@ impl FigureSource for Groups {
 /// What a namespace holds: bytes, keys.
 pub type Held = (u64, u64);
 
-/// The usage of all namespaces. Cheap to clone.
-#[derive(Clone, Debug)]
+/// How much the namespaces hold, as far as this node knows. Clones share.
+#[derive(Clone, Debug, Default)]
 pub struct Usage {
-    source: Arc<dyn FigureSource>,
-    sums: Arc<RwLock<BTreeMap<NamespaceId, Held>>>,
+    known: Arc<RwLock<BTreeMap<NamespaceId, Held>>>,
+    /// Namespaces that somebody wanted to know of, and for how many ticks they are still looked at.
+    asked: Arc<Mutex<BTreeMap<NamespaceId, u32>>>,
 }
 
 impl Usage {
-    /// Nothing is known yet.
-    pub fn new(source: Arc<dyn FigureSource>) -> Self {
-        Self { source, sums: Arc::default() }
-    }
-
-    /// Bytes and keys of a namespace, about a second old; `None` while not every group was heard,
-    /// or when nobody has asked for this one.
+    /// Bytes and keys of a namespace, about a second old; `None` while not every group was heard. A
+    /// namespace that nobody asked about for a while is known a second after it is asked for.
     pub fn of(&self, namespace: NamespaceId) -> Option<Held> {
-        self.sums.read().get(&namespace).copied()
+        self.asked.lock().insert(namespace, USAGE_ASKED_TICKS);
+        self.known.read().get(&namespace).copied()
     }
 
-    /// Looks now, for somebody who wants to see it. Takes as long as the slowest node may.
-    pub async fn refresh(&self, wanted: &[NamespaceId]) {
-        let Some(catalog) = self.source.catalog().borrow().clone() else { return };
-        let mut heard = Heard::default();
-        heard.take(self.source.here(wanted));
-        if !heard.misses(&catalog).is_empty() {
-            let nodes = self.source.others();
-            let asks = nodes.iter().map(|node| self.source.ask(*node, wanted));
-            for figures in join_all(asks).await.into_iter().flatten() {
-                heard.take(figures);
-            }
-        }
-        let is_complete = heard.misses(&catalog).is_empty();
-        let sums = heard.sums();
-        let mut known = self.sums.write();
-        let live: BTreeSet<NamespaceId> =
-            catalog.namespaces.values().map(|entry| entry.id).collect();
-        known.retain(|namespace, _| live.contains(namespace));
-        for namespace in live {
-            if wanted.is_empty() || wanted.contains(&namespace) {
-                if is_complete {
-                    known.insert(namespace, sums.get(&namespace).copied().unwrap_or_default());
-                } else {
-                    // Half a sum would let too much in, and an old one may be refused by for ever.
-                    known.remove(&namespace);
-                }
-            }
-        }
+    /// Replaces what is known.
+    pub fn set(&self, known: BTreeMap<NamespaceId, Held>) {
+        *self.known.write() = known;
     }
 
-    /// Keeps the sums fresh that quotas are judged by, for ever.
-    pub async fn run(self) {
-        let mut tick = tokio::time::interval(USAGE_TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            let bounded = self.bounded();
-            if !bounded.is_empty() {
-                self.refresh(&bounded).await;
-            }
+    /// The namespaces to look at: those with a quota, and those that were asked for lately.
+    fn wanted(&self, catalog: &Catalog) -> Vec<NamespaceId> {
+        let mut asked = self.asked.lock();
+        asked.retain(|_, left| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
+        let entries = catalog.namespaces.values();
+        let wanted = entries.filter(|entry| entry.quota.is_some() || asked.contains_key(&entry.id));
+        wanted.map(|entry| entry.id).collect()
+    }
+}
+
+/// Looks once at all that is wanted. Takes as long as the slowest node may.
+async fn refresh(source: &dyn FigureSource, usage: &Usage) {
+    let Some(catalog) = source.catalog().borrow().clone() else { return };
+    let wanted = usage.wanted(&catalog);
+    if wanted.is_empty() {
+        usage.set(BTreeMap::new());
+        return;
+    }
+    let mut heard = Heard::default();
+    heard.take(source.here(&wanted));
+    if heard.misses_any(&catalog) {
+        let nodes = source.others();
+        let asks = nodes.iter().map(|node| source.ask(*node, &wanted));
+        for figures in join_all(asks).await.into_iter().flatten() {
+            heard.take(figures);
         }
     }
+    if heard.misses_any(&catalog) {
+        // Half a sum would let too much in, and by an old one writes may be refused for ever.
+        usage.set(BTreeMap::new());
+        return;
+    }
+    let sums = heard.sums();
+    let of = |id: NamespaceId| (id, sums.get(&id).copied().unwrap_or_default());
+    usage.set(wanted.into_iter().map(of).collect());
+}
 
-    /// The namespaces with a quota.
-    fn bounded(&self) -> Vec<NamespaceId> {
-        let catalog = self.source.catalog().borrow().clone();
-        let entries = catalog.iter().flat_map(|catalog| catalog.namespaces.values());
-        entries.filter(|entry| entry.quota.is_some()).map(|entry| entry.id).collect()
+/// Keeps the sums fresh, for ever.
+pub async fn run(source: Arc<dyn FigureSource>, usage: Usage) {
+    let mut tick = tokio::time::interval(USAGE_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        refresh(&*source, &usage).await;
     }
 }
 
@@ -145,9 +146,9 @@ impl Heard {
         }
     }
 
-    fn misses(&self, catalog: &Catalog) -> Vec<GroupId> {
-        let data = catalog.groups.keys().filter(|group| **group != GroupId::SYSTEM);
-        data.filter(|group| !self.groups.contains_key(group)).copied().collect()
+    fn misses_any(&self, catalog: &Catalog) -> bool {
+        let mut data = catalog.groups.keys().filter(|group| **group != GroupId::SYSTEM);
+        data.any(|group| !self.groups.contains_key(group))
     }
 
     fn sums(&self) -> BTreeMap<NamespaceId, Held> {
@@ -162,8 +163,6 @@ impl Heard {
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
-
     use super::*;
     use crate::model::{ClusterId, Incarnation};
     use crate::placement::CatalogCommand;
@@ -218,9 +217,9 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_hosts_every_group_asks_nobody() {
         let source = fake(vec![word(1, 9, 100, 2), word(2, 9, 10, 1)]);
-        let usage = Usage::new(Arc::clone(&source) as Arc<_>);
+        let usage = Usage::default();
         assert_eq!(usage.of(DEFAULT), None);
-        usage.refresh(&[DEFAULT]).await;
+        refresh(&*source, &usage).await;
         assert_eq!(usage.of(DEFAULT), Some((110, 3)));
         assert!(source.asked.lock().is_empty());
     }
@@ -228,26 +227,36 @@ mod tests {
     #[tokio::test]
     async fn half_a_sum_is_none_and_the_newest_word_counts_once() {
         let source = fake(vec![word(1, 9, 100, 2)]);
-        let usage = Usage::new(Arc::clone(&source) as Arc<_>);
-        usage.refresh(&[]).await;
+        let usage = Usage::default();
+        usage.of(DEFAULT);
+        refresh(&*source, &usage).await;
         assert_eq!(usage.of(DEFAULT), None, "group 2 was not heard");
         *source.there.lock() = Some(vec![word(1, 8, 90, 1), word(2, 5, 1, 1)]);
-        usage.refresh(&[]).await;
+        refresh(&*source, &usage).await;
         assert_eq!(usage.of(DEFAULT), Some((101, 3)));
         *source.there.lock() = None;
-        usage.refresh(&[]).await;
+        refresh(&*source, &usage).await;
         assert_eq!(usage.of(DEFAULT), None, "an old sum is not kept for ever");
     }
 
     #[tokio::test]
-    async fn only_namespaces_with_a_quota_are_kept_fresh() {
-        let source = fake(vec![]);
-        let usage = Usage::new(Arc::clone(&source) as Arc<_>);
-        assert_eq!(usage.bounded(), []);
+    async fn only_what_has_a_quota_or_was_asked_for_lately_is_looked_at() {
+        let source = fake(vec![word(1, 9, 100, 2)]);
+        let usage = Usage::default();
+        refresh(&*source, &usage).await;
+        assert!(source.asked.lock().is_empty(), "nobody wants to know");
+        usage.of(DEFAULT);
+        for _ in 0..USAGE_ASKED_TICKS * 2 {
+            refresh(&*source, &usage).await;
+        }
+        let asked = u32::try_from(source.asked.lock().len()).unwrap();
+        assert!((1..=USAGE_ASKED_TICKS).contains(&asked), "{asked} times, and then no more");
+        source.asked.lock().clear();
         source.catalog.send_modify(|catalog| {
             let catalog = Arc::make_mut(catalog.as_mut().unwrap());
             catalog.namespaces.get_mut("default").unwrap().quota = Some(5);
         });
-        assert_eq!(usage.bounded(), [DEFAULT]);
+        refresh(&*source, &usage).await;
+        assert_eq!(*source.asked.lock(), [NodeId(2)]);
     }
 }
