@@ -19,6 +19,7 @@ struct World {
     index: u64,
     term: u64,
     leader: usize,
+    elected_at: Moment,
     leases: BTreeMap<LeaseId, Lease>,
     epoch: u64,
     rows: BTreeMap<NamespaceId, u32>,
@@ -113,6 +114,7 @@ impl Group {
     fn elect(&mut self, node: usize) {
         self.world.term += 1;
         self.world.leader = node;
+        self.world.elected_at = self.now();
     }
 
     fn tell(&self, event: LeaseEvent) {
@@ -174,6 +176,8 @@ impl Group {
                     let lived = self.now().since(lease.renewed_at);
                     let ttl = Duration::from_millis(lease.state.ttl_ms);
                     prop_assert!(lived >= ttl, "{id} ended after {lived:?} of {ttl:?}");
+                    let led = self.now().since(self.world.elected_at);
+                    prop_assert!(led >= ttl, "{id} ended after {led:?} under a new leader");
                     self.world.leases.remove(id);
                     self.tell(LeaseEvent::Ended(*id));
                     self.ended.push(*id);
@@ -337,6 +341,50 @@ fn a_borrowed_lease_goes_when_its_home_knows_it_no_more() {
     let gone = Tend { gone: vec![LeaseId(2)], ..Tend::default() };
     assert_eq!(group.under_way, [(0, 1, Step::Tend(gone))]);
     assert_eq!(group.nodes[1].charge.borrow_mut().check(), None, "only the leader asks");
+}
+
+/// A replica that takes its time: a renewal is applied while it is being asked.
+struct Slow<'a>(&'a Group, &'a Cell<Moment>);
+
+impl Facts for Slow<'_> {
+    fn group(&self) -> GroupId {
+        GroupId(1)
+    }
+    fn led_term(&self) -> Option<u64> {
+        Some(1)
+    }
+    fn applied(&self) -> Option<u64> {
+        None
+    }
+    fn leases(&self) -> Vec<LeaseState> {
+        Vec::new()
+    }
+    fn lease_changes(&self) -> Option<Vec<LeaseEvent>> {
+        self.0.clock.advance(Duration::from_millis(50));
+        self.1.set(self.0.now());
+        let id = LeaseId(1);
+        let state = LeaseState { id, ttl_ms: 100, renewed: 1, borrowed: false, own: false };
+        Some(vec![LeaseEvent::Lives(state)])
+    }
+    fn ownership(&self) -> Option<Ownership> {
+        None
+    }
+    fn once_oldest(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn a_renewal_is_never_taken_for_older_than_it_is() {
+    let group = Group::new();
+    let (mut charge, renewed_at) = (Charge::new(group.now()), Cell::default());
+    charge.look(&Slow(&group, &renewed_at), &group.clock);
+    charge.look(&Slow(&group, &renewed_at), &group.clock);
+    let first = renewed_at.get();
+    while charge.next(&Slow(&group, &renewed_at), &group.catalog, group.now()).is_none() {
+        charge.look(&Slow(&group, &renewed_at), &group.clock);
+    }
+    assert_eq!(group.now().since(first), Duration::from_millis(100));
 }
 
 #[derive(Clone, Copy, Debug)]
