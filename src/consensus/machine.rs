@@ -151,17 +151,17 @@ fn apply_command(
         let mut next = catalog.as_deref().cloned().unwrap_or_default();
         let reply = next.apply(&command);
         if catalog.as_ref().map(|c| c.epoch) != Some(next.epoch) {
-            applying.put_effects(vec![Effect::plain(
-                Bytes::from_static(model::CATALOG_KEY),
-                Some(next.encode()),
-            )]);
+            applying.put_effects(
+                index,
+                vec![Effect::plain(Bytes::from_static(model::CATALOG_KEY), Some(next.encode()))],
+            );
             *catalog = Some(Arc::new(next));
         }
         return Ok(Reply::Catalog(reply.encode()));
     }
     let outcome =
         model::apply(&Rows(applying), index, &command).map_err(|error| stop(error.to_string()))?;
-    applying.put_effects(outcome.effects);
+    applying.put_effects(index, outcome.effects);
     Ok(outcome.reply)
 }
 

@@ -28,6 +28,7 @@ pub mod ingress;
 pub mod leadership;
 pub mod leases;
 pub mod log_store;
+mod looking_back;
 pub mod machine;
 pub mod marks;
 pub mod metrics;

@@ -97,6 +97,39 @@ pub const CHECKPOINT_DUE_EARLY_PERCENT: u64 = 10;
 /// `MEMTABLE_BYTES_MAX`, so that writers are slowed down long before they would have to stop.
 pub const APPLY_DELAY_MAX: Duration = Duration::from_millis(4);
 
+/// Histories of all groups of a node, as counted: five minutes of some 3,000 small changes a second.
+/// Above it the group with the longest one forgets its oldest changes.
+pub const HISTORY_BYTES: usize = 256 * 1024 * 1024;
+
+/// What a change costs in memory beside its bytes: its record, its place by key, allocations.
+pub const HISTORY_CHANGE_OVERHEAD: usize = 192;
+
+/// Most changes of one group: a search for an earlier view goes through all chunks of them.
+pub const HISTORY_GROUP_CHANGES_MAX: usize = 1024 * 1024;
+
+/// Changes, or ...
+pub const HISTORY_CHUNK_CHANGES: usize = 1024;
+
+/// ... counted bytes, at which a chunk of a history is sealed: what is forgotten at once, and what
+/// must be passed over change by change.
+pub const HISTORY_CHUNK_BYTES: usize = 512 * 1024;
+
+/// Sealed chunks that one call for changes goes through: about a millisecond.
+pub const CHANGES_CHUNKS_MAX: usize = 64;
+
+/// Keys that one step of a page looks at under the group's lock, where applies wait meanwhile: some
+/// hundred microseconds.
+pub const PAGE_STEP_ROWS: usize = 512;
+
+/// Bytes of rows that one step of a page reads under that lock, one row more at most.
+pub const PAGE_STEP_BYTES: usize = 512 * 1024;
+
+/// Changed keys that one step of a page of an earlier view keeps: bounds its memory.
+pub const PAGE_CHANGES_MAX: usize = 4096;
+
+/// Steps after which a page is given out although it is not full.
+pub const PAGE_STEPS_MAX: usize = 64;
+
 /// Size of one segment of the log. Large enough that a roll (two more syncs) is rare, small enough
 /// that purging gives space back in useful steps.
 pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -205,6 +238,9 @@ pub const PEER_BULK_STALL_MAX: Duration = Duration::from_secs(30);
 pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
 
 // --- consensus ------------------------------------------------------------------------------
+
+/// Between two looks whether a replica that has applied nothing yet has begun.
+pub const APPLIED_RETRY: Duration = Duration::from_millis(10);
 
 /// Entries applied in one step under a group's lock; readers of the group wait no longer than that.
 pub const APPLY_BATCH_ENTRIES: usize = 256;

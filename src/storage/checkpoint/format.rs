@@ -7,7 +7,9 @@
 //! footer  index offset u64 | rows u64 | digest u64 | row bytes u64 | CRC-32C of the index | CRC-32C of the footer so far | end magic
 //! ```
 //!
-//! Little endian throughout. Rows are in ascending key order. Every part carries its own checksum,
+//! Little endian throughout. Rows are in ascending key order. Behind the rows, in blocks of their own,
+//! stands the group's history as rows whose keys begin with a byte of [`HISTORY`] or above: they are
+//! no part of the footer's figures, and no lookup or pass over the rows shows them. Every part carries its own checksum,
 //! because the file is read in place for years and is also what a follower is sent.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +23,10 @@ use crate::storage::{GroupId, StorageError};
 
 pub(super) const MAGIC: &[u8; 8] = b"TTRCKPT\n";
 pub(super) const END_MAGIC: &[u8; 8] = b"TTRCKEND";
-pub(super) const VERSION: u8 = 1;
+/// Version 1 knew no history.
+pub(super) const VERSION: u8 = 2;
+/// First byte of the keys from which on a file holds history.
+pub(crate) const HISTORY: u8 = 0x80;
 /// Bytes of the header before the mark.
 pub(super) const HEADER_FIXED: usize = 8 + 1 + 8 + 8 + 4;
 /// Bytes of a block before its payload.
@@ -114,7 +119,7 @@ pub(super) fn decode_header(
         return Err(corrupt(path, 0, "the file does not start like a checkpoint"));
     }
     let version = rest.get_u8();
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(StorageError::Version {
             path: path.to_owned(),
             found: version,

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 
 use super::{Disk, GroupId, StorageError};
 
+pub(crate) use format::HISTORY;
 pub use format::Tally;
 pub use reader::CheckpointReader;
 pub use receive::Receiver;

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
-use super::format::{self, BLOCK_HEAD, Tally};
+use super::Applied;
+use super::format::{self, BLOCK_HEAD, HISTORY, Tally};
 use super::reader::{self, Outline};
 use crate::runtime::limits::CHECKPOINT_READ_BUFFER_BYTES_MAX;
 use crate::storage::{Disk, DiskFile, StorageError};
@@ -34,6 +35,8 @@ pub(crate) struct Table {
     path: PathBuf,
     outline: Outline,
     index: Vec<Start>,
+    /// How many of the blocks hold rows; those behind hold history.
+    row_blocks: usize,
     /// The whole index as it was read; holds the first keys.
     keys: Bytes,
     /// Bytes that all first keys begin with.
@@ -76,41 +79,69 @@ impl Table {
             index.push(Start { offset, key_at: keys.len() - bytes.len(), key_len });
             bytes.advance(key_len);
         }
-        let (common, heads) = (0, Vec::new());
-        let mut table = Self { file, path: path.to_owned(), outline, index, keys, common, heads };
-        if let (Some(first), Some(last)) = (table.index.first(), table.index.last()) {
-            let (first, last) = (table.first_key(first), table.first_key(last));
-            table.common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-            let head = |start| head(table.first_key(start), table.common);
-            table.heads = table.index.iter().map(head).collect();
-        }
+        let (common, heads, path) = (0, Vec::new(), path.to_owned());
+        let mut table = Self { file, path, outline, index, row_blocks: 0, keys, common, heads };
+        table.prepare_search();
         Ok(table)
+    }
+
+    fn prepare_search(&mut self) {
+        let is_row = |start: &Start| self.first_key(start) < &[HISTORY][..];
+        self.row_blocks = self.index.partition_point(is_row);
+        let rows = self.rows();
+        if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
+            let (first, last) = (self.first_key(first), self.first_key(last));
+            let common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+            let head = |start| head(self.first_key(start), common);
+            let heads = rows.iter().map(head).collect();
+            (self.common, self.heads) = (common, heads);
+        }
+    }
+
+    /// The blocks that hold rows.
+    fn rows(&self) -> &[Start] {
+        self.index.get(..self.row_blocks).unwrap_or_default()
     }
 
     fn first_key(&self, start: &Start) -> &[u8] {
         self.keys.get(start.key_at..start.key_at + start.key_len).unwrap_or_default()
     }
 
-    /// How many blocks there are.
+    /// How many blocks of rows there are.
     pub(crate) fn blocks(&self) -> usize {
-        self.index.len()
+        self.row_blocks
+    }
+
+    /// The numbers of the blocks that hold history.
+    pub(crate) fn history_blocks(&self) -> std::ops::Range<usize> {
+        self.row_blocks..self.index.len()
+    }
+
+    /// The applied index of its group.
+    pub(crate) fn applied(&self) -> &Applied {
+        &self.outline.applied
+    }
+
+    /// Its file has something in it that was not written like this.
+    pub(crate) fn corrupt(&self, number: usize, reason: &str) -> StorageError {
+        format::corrupt(&self.path, self.bounds(number).0, reason)
     }
 
     /// The block that holds `key` if any does.
     pub(crate) fn block_of(&self, key: &[u8]) -> usize {
-        let Some(first) = self.index.first() else { return 0 };
+        let Some(first) = self.rows().first() else { return 0 };
         let common = self.first_key(first).get(..self.common).unwrap_or_default();
         let after = if key.starts_with(common) {
             let wanted = head(key, self.common);
             let from = self.heads.partition_point(|head| *head < wanted);
             let rest = self.heads.get(from..).unwrap_or_default();
             let equal = rest.partition_point(|head| *head == wanted);
-            let among = self.index.get(from..from + equal).unwrap_or_default();
+            let among = self.rows().get(from..from + equal).unwrap_or_default();
             from + among.partition_point(|start| self.first_key(start) <= key)
         } else if key < common {
             0
         } else {
-            self.index.len()
+            self.row_blocks
         };
         after.saturating_sub(1)
     }
@@ -118,7 +149,7 @@ impl Table {
     /// The value of a key.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let number = self.block_of(key);
-        if number >= self.index.len() {
+        if number >= self.row_blocks {
             return Ok(None);
         }
         let (at, len) = self.place(number)?;
@@ -149,7 +180,7 @@ impl Table {
         Ok(None)
     }
 
-    /// The rows of a block; `number` is below `blocks`.
+    /// The rows of a block; `number` is below `blocks`, or one of `history_blocks`.
     pub(crate) fn block(&self, number: usize) -> Result<Block, StorageError> {
         let (at, mut payload) = self.payload(number)?;
         let mut rows = Vec::new();
@@ -169,7 +200,9 @@ impl Table {
                     let at = self.bounds(number).0;
                     return Err(format::corrupt(&self.path, at, "keys do not ascend"));
                 }
-                tally.add(&key, &value);
+                if number < self.row_blocks {
+                    tally.add(&key, &value);
+                }
                 last = Some(key);
             }
         }
@@ -246,6 +279,9 @@ mod tests {
         for (key, value) in rows {
             writer.push(key, value).unwrap();
         }
+        for number in 0..40u8 {
+            writer.push_history(&[HISTORY, number], &[number; 90]).unwrap();
+        }
         writer.finish().unwrap();
         Table::open(&*disk, Path::new("file")).unwrap()
     }
@@ -254,10 +290,10 @@ mod tests {
     fn every_key_is_found_and_no_other_whatever_keys_have_in_common() {
         let seed = 11;
         let mut chance = fastrand::Rng::with_seed(seed);
-        for prefix in [&b""[..], b"\x10\0\0\0\0\0\0\0\x01user:", b"\xff\xff"] {
+        for prefix in [&b""[..], b"\x10\0\0\0\0\0\0\0\x01user:", b"\x7f\xff"] {
             let mut keys: Vec<Vec<u8>> = (0..3000)
                 .map(|_| {
-                    let tail = (0..chance.usize(0..14)).map(|_| chance.choice([0, 1, 7, 255]));
+                    let tail = (0..chance.usize(0..14)).map(|_| chance.choice([0, 1, 7, 127]));
                     prefix.iter().copied().chain(tail.flatten()).collect()
                 })
                 .collect();
@@ -266,17 +302,33 @@ mod tests {
             // Every other key is written.
             let rows: Vec<_> = keys.iter().step_by(2).map(|k| (k.clone(), vec![7; 90])).collect();
             let table = table(&rows);
-            assert!(table.blocks() > 3);
+            assert!(table.blocks() > 3 && table.history_blocks().len() > 1);
+            table.verify().unwrap();
+            assert_eq!(table.outline.footer.tally.rows, rows.len() as u64);
             for (number, key) in keys.iter().enumerate() {
                 let found = table.get(key).unwrap().is_some();
                 assert_eq!(found, number % 2 == 0, "seed {seed}, prefix {prefix:?}, key {key:?}");
             }
             for key in
-                [&b""[..], b"\x10", b"\x11", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]
+                [&b""[..], b"\x10", b"\x11", b"\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"]
             {
                 let expected = rows.iter().any(|(found, _)| found == key);
                 assert_eq!(table.get(key).unwrap().is_some(), expected, "key {key:?}");
             }
+        }
+    }
+
+    #[test]
+    fn history_is_no_row_and_stands_in_blocks_of_its_own() {
+        for rows in [vec![], vec![(b"k".to_vec(), b"v".to_vec())]] {
+            let table = table(&rows);
+            assert_eq!(table.blocks(), rows.len());
+            assert_eq!(table.get(&[HISTORY, 3]).unwrap(), None);
+            let history: Vec<_> =
+                table.history_blocks().flat_map(|number| table.block(number).unwrap()).collect();
+            assert_eq!(history.len(), 40);
+            assert!(history.iter().all(|(key, _)| key[0] == HISTORY));
+            table.verify().unwrap();
         }
     }
 

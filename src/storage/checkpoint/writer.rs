@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 
-use super::format::{self, BLOCK_HEAD, Footer, ROW_HEAD, Tally};
+use super::format::{self, BLOCK_HEAD, Footer, HISTORY, ROW_HEAD, Tally};
 use super::{Applied, Written};
 use crate::runtime::limits::{
     CHECKPOINT_BLOCK_BYTES, CHECKPOINT_SYNC_BYTES, CHECKPOINT_WRITE_BYTES,
@@ -31,6 +31,7 @@ pub(crate) struct Writer {
     // One entry a block: about one byte for every forty of rows.
     index: BytesMut,
     tally: Tally,
+    in_history: bool,
 }
 
 impl Writer {
@@ -46,16 +47,45 @@ impl Writer {
             .map_err(|e| StorageError::io("create checkpoint", &path, e))?;
         let block = BytesMut::with_capacity(CHECKPOINT_BLOCK_BYTES + BLOCK_HEAD);
         let (pending, index, tally) = (BytesMut::new(), BytesMut::new(), Tally::default());
-        let mut writer =
-            Self { file, path, group, applied, offset: 0, synced: 0, pending, block, index, tally };
+        let (offset, synced, in_history) = (0, 0, false);
+        let mut writer = Self {
+            file,
+            path,
+            group,
+            applied,
+            offset,
+            synced,
+            pending,
+            block,
+            index,
+            tally,
+            in_history,
+        };
         let header = format::encode_header(group, &writer.applied);
         writer.write(&header)?;
         writer.start_block();
         Ok(writer)
     }
 
-    /// Adds a row; keys ascend.
+    /// Adds a row; keys ascend, all below [`HISTORY`].
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        self.tally.add(key, value);
+        self.put(key, value)
+    }
+
+    /// Adds a row of the history, behind all others; keys ascend, all from [`HISTORY`] on.
+    pub(crate) fn push_history(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        assert!(key >= &[HISTORY][..], "a row of the history stands behind all other rows");
+        if !self.in_history {
+            self.in_history = true;
+            if self.block.len() > BLOCK_HEAD {
+                self.end_block()?;
+            }
+        }
+        self.put(key, value)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         if self.block.len() > BLOCK_HEAD
             && self.block.len() + ROW_HEAD + key.len() + value.len() > CHECKPOINT_BLOCK_BYTES
         {
@@ -70,7 +100,6 @@ impl Writer {
         self.block.put_u32_le(format::length(value.len()));
         self.block.put_slice(key);
         self.block.put_slice(value);
-        self.tally.add(key, value);
         Ok(())
     }
 

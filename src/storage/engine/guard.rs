@@ -92,6 +92,15 @@ impl<E: Engine> Engine for GuardedEngine<E> {
         self.guard(|engine| engine.scan(space, from, limit))
     }
 
+    fn scan_back(
+        &self,
+        space: Space,
+        below: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError> {
+        self.guard(|engine| engine.scan_back(space, below, limit))
+    }
+
     fn clear(&self, space: Space) -> Result<(), StorageError> {
         self.guard(|engine| engine.clear(space))
     }

@@ -4,6 +4,7 @@
 //! which is exactly what a node must survive.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -45,6 +46,20 @@ impl Engine for MemoryEngine {
         let from = Bytes::copy_from_slice(from);
         let spaces = self.spaces.read();
         let rows = spaces.get(&space).into_iter().flat_map(|rows| rows.range(from.clone()..));
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        below: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError> {
+        let end =
+            below.map_or(Bound::Unbounded, |key| Bound::Excluded(Bytes::copy_from_slice(key)));
+        let spaces = self.spaces.read();
+        let rows = spaces.get(&space).into_iter();
+        let rows = rows.flat_map(|rows| rows.range((Bound::Unbounded, end.clone())).rev());
         Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 

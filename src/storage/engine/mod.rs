@@ -4,7 +4,7 @@
 //! simulator. Everything above asks this trait; the contract tests run on both implementations.
 //!
 //! Promises: an insert or remove is seen by every later call of any thread; a scan returns rows in
-//! key order, each with some value that it had during the scan. Nothing is promised about
+//! key order (or against it), each with some value that it had during the scan. Nothing is promised about
 //! durability: an index is verified at start, or rebuilt.
 
 mod guard;
@@ -46,6 +46,14 @@ pub trait Engine: Send + Sync + Debug + 'static {
     /// At most `limit` rows from the key `from` on, in key order.
     fn scan(&self, space: Space, from: &[u8], limit: usize)
     -> Result<Vec<EngineRow>, StorageError>;
+
+    /// At most `limit` rows whose keys are below `below` (all keys without it), the last one first.
+    fn scan_back(
+        &self,
+        space: Space,
+        below: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError>;
 
     /// Removes a space with all its rows; cheaper than removing the rows.
     fn clear(&self, space: Space) -> Result<(), StorageError>;

@@ -86,13 +86,21 @@ impl Engine for SledEngine {
         from: &[u8],
         limit: usize,
     ) -> Result<Vec<EngineRow>, StorageError> {
+        self.tree(space)?.range(from..).take(limit).map(copied).collect()
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        below: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError> {
         let tree = self.tree(space)?;
-        let rows = tree.range(from..).take(limit);
-        rows.map(|row| {
-            let (key, value) = row.map_err(failed)?;
-            Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-        })
-        .collect()
+        let rows = match below {
+            Some(below) => tree.range(..below),
+            None => tree.iter(),
+        };
+        rows.rev().take(limit).map(copied).collect()
     }
 
     fn clear(&self, space: Space) -> Result<(), StorageError> {
@@ -134,6 +142,11 @@ pub(crate) fn contain<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Sto
     std::thread::scope(|scope| scope.spawn(work).join()).map_err(|panic| StorageError::Index {
         reason: format!("sled panicked: {}", panic_text(&*panic)),
     })
+}
+
+fn copied(row: sled::Result<(sled::IVec, sled::IVec)>) -> Result<EngineRow, StorageError> {
+    let (key, value) = row.map_err(failed)?;
+    Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
 }
 
 fn failed(error: sled::Error) -> StorageError {

@@ -19,6 +19,16 @@ fn contract(engine: &dyn Engine) {
     assert_eq!(keys(b"", 9), ["a", "b", "c"]);
     assert_eq!(keys(b"", 2), ["a", "b"]);
     assert_eq!(keys(b"aa", 9), ["b", "c"]);
+    let back = |below: Option<&[u8]>, limit| -> Vec<Bytes> {
+        let rows = engine.scan_back(1, below, limit).unwrap();
+        rows.into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(back(None, 9), ["c", "b", "a"]);
+    assert_eq!(back(None, 1), ["c"]);
+    assert_eq!(back(Some(b"c"), 9), ["b", "a"]);
+    assert_eq!(back(Some(b"bb"), 1), ["b"]);
+    assert!(back(Some(b"a"), 9).is_empty());
+    assert!(engine.scan_back(3, None, 9).unwrap().is_empty());
     assert_eq!(engine.remove(1, b"b").unwrap().as_deref(), Some(&b"3"[..]));
     assert_eq!(engine.remove(1, b"b").unwrap(), None);
     assert_eq!(keys(b"", 9), ["a", "c"]);
@@ -111,6 +121,16 @@ impl Engine for Arc<Breakable> {
     ) -> Result<Vec<EngineRow>, StorageError> {
         self.mood()?;
         self.rows.scan(space, from, limit)
+    }
+
+    fn scan_back(
+        &self,
+        space: Space,
+        below: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<EngineRow>, StorageError> {
+        self.mood()?;
+        self.rows.scan_back(space, below, limit)
     }
 
     fn clear(&self, space: Space) -> Result<(), StorageError> {

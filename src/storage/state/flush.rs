@@ -24,10 +24,13 @@ impl Inner {
         self.memtable_bytes.load(Ordering::Relaxed) > self.options.memtable_bytes
     }
 
+    pub(super) fn check_failure(&self) -> Result<(), StorageError> {
+        let reason = self.failure.lock().clone();
+        reason.map_or(Ok(()), |reason| Err(StorageError::Poisoned { reason }))
+    }
+
     pub(super) fn check(&self) -> Result<(), StorageError> {
-        if let Some(reason) = &*self.failure.lock() {
-            return Err(StorageError::Poisoned { reason: reason.clone() });
-        }
+        self.check_failure()?;
         if self.stopping.load(Ordering::Acquire) {
             return Err(StorageError::Index { reason: "the state is closed".to_owned() });
         }

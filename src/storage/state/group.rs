@@ -8,12 +8,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use super::filter::{self, Filter};
-use super::merge::Source;
+use super::history::History;
+use super::merge::{Merge, Source, Window};
 use crate::runtime::limits::MEMTABLE_ROW_OVERHEAD;
 use crate::storage::checkpoint::{Applied, Table, Tally};
 use crate::storage::engine::Engine;
@@ -55,11 +58,27 @@ pub(super) struct Group {
     /// Held by whoever moves rows between layers: flush, checkpoint, install, drop. Taken before
     /// `layers`, never while holding it.
     pub(super) moving: Mutex<()>,
+    /// Counted bytes of the history, for whoever looks for the largest without a lock.
+    pub(super) history_bytes: AtomicUsize,
+    /// Tells the applied index to those who wait for it; ends with the group.
+    pub(super) announced: watch::Sender<u64>,
 }
 
 impl Group {
     pub(super) fn new(id: GroupId, layers: Layers) -> Self {
-        Self { id, layers: RwLock::new(layers), moving: Mutex::new(()) }
+        let announced = watch::Sender::new(layers.index());
+        let history_bytes = AtomicUsize::new(layers.history.bytes());
+        let (layers, moving) = (RwLock::new(layers), Mutex::new(()));
+        Self { id, layers, moving, history_bytes, announced }
+    }
+
+    /// Tells the applied index; never a lower one, since tellers come after their lock.
+    pub(super) fn announce(&self, index: u64) {
+        self.announced.send_if_modified(|told| {
+            let grows = index > *told;
+            *told = index.max(*told);
+            grows
+        });
     }
 }
 
@@ -75,6 +94,8 @@ pub(super) struct Layers {
     pub(super) base: Option<Arc<Table>>,
     /// Bytes of the rows of `base`, and how many.
     pub(super) base_tally: Tally,
+    /// The recorded changes up to `applied`.
+    pub(super) history: History,
 }
 
 impl Layers {
@@ -135,20 +156,20 @@ impl Layers {
         }
     }
 
-    /// All layers from a key on, newest first.
-    pub(super) fn sources<'a>(
+    /// One pass over all layers. The window is not empty.
+    pub(super) fn merge<'a>(
         &'a self,
         engine: &'a dyn Engine,
         group: GroupId,
-        from: &Bytes,
-    ) -> Vec<Source<'a>> {
-        let mut sources = vec![Source::map(&self.active.rows, from)];
-        sources.extend(self.frozen.iter().rev().map(|table| Source::map(&table.rows, from)));
+        window: Window,
+    ) -> Result<Merge<'a>, StorageError> {
+        let mut sources = vec![Source::map(&self.active.rows, &window)];
+        sources.extend(self.frozen.iter().rev().map(|table| Source::map(&table.rows, &window)));
         if self.delta.rows > 0 {
-            sources.push(Source::index(engine, group, from));
+            sources.push(Source::index(engine, group, &window));
         }
-        sources.extend(self.base.iter().map(|base| Source::table(base, from)));
-        sources
+        sources.extend(self.base.iter().map(|base| Source::table(base, &window)));
+        Merge::new(sources, window)
     }
 }
 

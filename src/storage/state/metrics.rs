@@ -14,6 +14,9 @@ pub struct StateMetrics {
     pub(super) index_disk_bytes: Gauge,
     pub(super) checkpoint_bytes: Gauge,
     pub(super) rows: Gauge,
+    pub(super) history_bytes: Gauge,
+    pub(super) history_changes: Gauge,
+    pub(super) history_forgotten: Counter,
     pub(super) flush_seconds: Histogram,
     pub(super) checkpoint_seconds: Histogram,
     pub(super) apply_waits: Counter,
@@ -31,6 +34,9 @@ impl StateMetrics {
             index_disk_bytes: Gauge::default(),
             checkpoint_bytes: Gauge::default(),
             rows: Gauge::default(),
+            history_bytes: Gauge::default(),
+            history_changes: Gauge::default(),
+            history_forgotten: Counter::default(),
             flush_seconds: histogram(),
             checkpoint_seconds: histogram(),
             apply_waits: Counter::default(),
@@ -46,6 +52,13 @@ impl StateMetrics {
             gauge("state_index_disk_bytes", "Working index on disk", &f.index_disk_bytes);
             gauge("state_checkpoint_bytes", "Checkpoints on disk", &f.checkpoint_bytes);
             gauge("state_rows", "Rows, at most", &f.rows);
+            gauge("state_history_bytes", "Recorded changes in memory", &f.history_bytes);
+            gauge("state_history_changes", "Recorded changes", &f.history_changes);
+            r.register(
+                "state_history_forgotten",
+                "Chunks of recorded changes forgotten for want of room",
+                f.history_forgotten.clone(),
+            );
             r.register(
                 "state_flush_seconds",
                 "Writing one memtable to the working index",

@@ -9,17 +9,22 @@
 //!
 //! Promises: `get` and `scan` reflect exactly the index they return; memory is bounded
 //! (`memtable_bytes_max`, beyond which `apply` waits); after any unclean stop `applied` is what the
-//! newest checkpoint says, and the caller applies the log again from there.
+//! newest checkpoint says, and the caller applies the log again from there. Changes that are recorded
+//! can be followed and looked back through for a while (`history`, `changes`, `page`).
 //! Relies on: the log being purged only behind a durable checkpoint.
 
+mod changes;
 mod due;
 mod filter;
 mod flush;
 mod group;
+mod history;
+mod kept;
 mod merge;
 mod metrics;
 mod open;
 mod options;
+mod page;
 mod replace;
 
 #[cfg(test)]
@@ -35,14 +40,17 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use self::due::Size;
 use self::group::{Group, Layers};
-use self::merge::Merge;
-use super::checkpoint::{Applied, Checkpoint, Receiver, Shelf};
+use self::merge::{Window, successor};
+use super::checkpoint::{Applied, Checkpoint, HISTORY, Receiver, Shelf};
 use super::engine::{Engine, Failure};
 use super::{Disk, Effect, GroupId, StorageError};
 use crate::runtime::Env;
 
+pub use self::changes::Changes;
+pub use self::history::Change;
 pub use self::metrics::StateMetrics;
 pub use self::options::{Read, RebuildProgress, Rebuilt, StateOptions, StateStats};
+pub use self::page::{Gone, Page, PageRows};
 
 /// Handle to the applied state of a node; cheap to clone. The last one that is dropped ends the
 /// background thread; without `close` before that, the next open is as after a crash.
@@ -68,6 +76,8 @@ struct Inner {
     shelf: Shelf,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     memtable_bytes: AtomicUsize,
+    /// Of all groups' histories.
+    history_bytes: AtomicUsize,
     rebuilt: Option<Rebuilt>,
     /// The first failure; nothing is applied or written after it.
     failure: Failure,
@@ -99,10 +109,52 @@ impl Applying<'_> {
         self.layers.get(&*self.inner.engine, self.group, key)
     }
 
-    /// Makes changes; they become visible when the closure returns.
-    pub fn put_effects(&mut self, effects: Vec<Effect>) {
+    /// At most `limit` rows from the key `from` on and below `to`, in key order, with what was put
+    /// before in the same closure. They are copies: what is put of them later keeps no block of a
+    /// checkpoint in memory.
+    pub fn scan(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let copy = Bytes::copy_from_slice;
+        let window = Window { from: copy(from), to: Some(copy(to)), reverse: false };
+        let mut rows = Vec::new();
+        if window.is_empty() {
+            return Ok(rows);
+        }
+        let mut merge = self.layers.merge(&*self.inner.engine, self.group, window)?;
+        while rows.len() < limit {
+            let Some((key, value)) = merge.next()? else { break };
+            rows.push((copy(&key), copy(&value)));
+        }
+        Ok(rows)
+    }
+
+    /// Makes changes of the entry `index`; they become visible when the closure returns. Those that
+    /// say what was before go into the group's history. Keys and values are kept as they are, so
+    /// they own their memory rather than a part of something larger.
+    ///
+    /// # Panics
+    ///
+    /// If the entry was applied before, or a key is one of those that checkpoints keep for
+    /// themselves.
+    pub fn put_effects(&mut self, index: u64, effects: Vec<Effect>) {
+        assert!(
+            self.layers.applied.as_ref().is_none_or(|applied| index > applied.index),
+            "entry {index} was applied before, {} is",
+            self.layers.index()
+        );
         let before = self.layers.active.bytes;
-        for Effect { key, value, .. } in effects {
+        for Effect { key, value, recorded } in effects {
+            assert!(
+                key.first().is_none_or(|first| *first < HISTORY),
+                "keys from {HISTORY:#x} on belong to the history in checkpoints"
+            );
+            if let Some(recorded) = recorded {
+                self.layers.history.record(index, key.clone(), value.clone(), recorded);
+            }
             self.layers.put(key, value);
         }
         // One change of the shared counter for all: it may shrink, so it wraps.
@@ -150,13 +202,18 @@ impl State {
         let inner = &*self.0.inner;
         inner.wait_for_room()?;
         let found = inner.find_or_create(group);
-        let result = {
+        let (result, index, forgotten) = {
             let mut layers = found.layers.write();
             // Looked at again under the lock: a stop that froze this group's rows meanwhile must not
             // find an index that is ahead of them.
             inner.check()?;
-            f(&mut Applying { inner, group, layers: &mut layers })
+            let result = f(&mut Applying { inner, group, layers: &mut layers });
+            let forgotten = inner.settle_history(&found, &mut layers);
+            (result, layers.index(), forgotten)
         };
+        found.announce(index);
+        drop(forgotten);
+        inner.make_history_room();
         if inner.is_above_budget() {
             inner.ask_for_flush()?;
         }
@@ -182,27 +239,25 @@ impl State {
     ) -> Result<(Vec<(Bytes, Bytes)>, u64), StorageError> {
         let inner = &*self.0.inner;
         let Some(found) = inner.find(group) else { return Ok((Vec::new(), 0)) };
-        let start = match from {
+        let from = match from {
             Bound::Unbounded => Bytes::new(),
-            Bound::Included(key) | Bound::Excluded(key) => Bytes::copy_from_slice(key),
+            Bound::Included(key) => Bytes::copy_from_slice(key),
+            Bound::Excluded(key) => successor(key),
         };
+        let to = match to {
+            Bound::Unbounded => None,
+            Bound::Included(key) => Some(successor(key)),
+            Bound::Excluded(key) => Some(Bytes::copy_from_slice(key)),
+        };
+        let window = Window { from, to, reverse: false };
         let layers = found.layers.read();
-        let mut merge = Merge::new(layers.sources(&*inner.engine, group, &start))?;
         let mut rows = Vec::new();
-        while rows.len() < limit {
-            let Some((key, value)) = merge.next()? else { break };
-            let beyond = match to {
-                Bound::Unbounded => false,
-                Bound::Included(to) => &key[..] > to,
-                Bound::Excluded(to) => &key[..] >= to,
-            };
-            if beyond {
-                break;
+        if !window.is_empty() {
+            let mut merge = layers.merge(&*inner.engine, group, window)?;
+            while rows.len() < limit {
+                let Some(row) = merge.next()? else { break };
+                rows.push(row);
             }
-            if matches!(from, Bound::Excluded(from) if &key[..] == from) {
-                continue;
-            }
-            rows.push((key, value));
         }
         Ok((rows, layers.index()))
     }
@@ -220,7 +275,9 @@ impl State {
         let groups: Vec<_> = inner.groups.read().values().cloned().collect();
         let sizes = groups.into_iter().map(|group| {
             let layers = group.layers.read();
-            let (base, indexed) = (layers.base_tally.bytes, layers.delta.bytes);
+            // What a checkpoint writes: of a small group with a long history mostly that.
+            let base = layers.base_tally.bytes + layers.history.row_bytes() as u64;
+            let indexed = layers.delta.bytes;
             let changed = indexed + layers.memtable_row_bytes() as u64;
             Size { group: group.id, changed, base, indexed }
         });
@@ -278,6 +335,7 @@ impl Inner {
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed) as u64,
             index_disk_bytes: self.engine.disk_bytes(),
             checkpoint_bytes: self.shelf.bytes(),
+            history_bytes: self.history_bytes.load(Ordering::Relaxed) as u64,
             ..StateStats::default()
         };
         for group in groups {
@@ -286,6 +344,7 @@ impl Inner {
                 + layers.frozen.iter().map(|table| table.rows.len()).sum::<usize>();
             stats.rows += layers.base_tally.rows + layers.delta.rows + in_memory as u64;
             stats.index_rows += layers.delta.rows;
+            stats.history_changes += layers.history.len() as u64;
         }
         let m = &self.metrics;
         for (figure, value) in [
@@ -294,6 +353,8 @@ impl Inner {
             (&m.index_disk_bytes, stats.index_disk_bytes),
             (&m.checkpoint_bytes, stats.checkpoint_bytes),
             (&m.rows, stats.rows),
+            (&m.history_bytes, stats.history_bytes),
+            (&m.history_changes, stats.history_changes),
         ] {
             figure.set(metrics::gauge_value(value));
         }

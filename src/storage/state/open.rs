@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use super::group::{Group, Layers};
+use super::kept::{self, FrozenHistory};
 use super::options::{RebuildProgress, Rebuilt, StateOptions};
 use super::replace::from_checkpoint;
 use super::{Bell, Handle, Inner, State, StateMetrics};
@@ -77,7 +78,9 @@ impl State {
         let mut groups = BTreeMap::new();
         for group in shelf.groups() {
             let Some(checkpoint) = shelf.current(group) else { continue };
-            groups.insert(group, from_checkpoint(&*disk, &checkpoint, verify)?);
+            let limits = (verify, options.history_bytes);
+            groups.insert(group, from_checkpoint(&*disk, &checkpoint, limits)?);
+            fit_histories(&mut groups, options.history_bytes);
             done.groups += 1;
             done.rows += checkpoint.rows();
             done.bytes += checkpoint.bytes();
@@ -85,18 +88,25 @@ impl State {
                 progress(done);
             }
         }
+        let believed = !index.trailers.is_empty();
         for (group, trailer) in index.trailers {
             let layers: &mut Layers = groups.entry(group).or_default();
             layers.applied = Some(Applied { index: trailer.index, mark: trailer.mark });
             layers.delta =
                 Tally { rows: trailer.rows, digest: trailer.digest, bytes: trailer.bytes };
         }
+        if believed {
+            kept::add_stop(&*disk, &mut groups, options.history_bytes);
+            fit_histories(&mut groups, options.history_bytes);
+        }
+        kept::remove_stop(&*disk)?;
         let took = env.clock.now().since(started);
         let rebuilt = index.distrust.map(|reason| Rebuilt { reason, progress: done, took });
         if let Some(rebuilt) = &rebuilt {
             tracing::warn!(reason = rebuilt.reason, ?took, "the working index starts empty");
             metrics.rebuilds.inc();
         }
+        let history_bytes = groups.values().map(|layers| layers.history.bytes()).sum();
         let group = |(id, layers)| (id, Arc::new(Group::new(id, layers)));
         let inner = Arc::new(Inner {
             disk,
@@ -108,6 +118,7 @@ impl State {
             shelf,
             groups: RwLock::new(groups.into_iter().map(group).collect()),
             memtable_bytes: AtomicUsize::new(0),
+            history_bytes: AtomicUsize::new(history_bytes),
             rebuilt,
             failure,
             stopping: false.into(),
@@ -130,20 +141,37 @@ impl State {
         inner.engine.clear(META)?;
         inner.engine.insert(META, GENERATION, &inner.generation.to_be_bytes())?;
         let groups: Vec<_> = inner.groups.read().values().cloned().collect();
+        let mut histories = Vec::new();
         for group in groups {
             let _moving = group.moving.lock();
             group.layers.write().freeze();
             inner.flush_frozen(&group)?;
             let base = inner.shelf.current(group.id).map(|checkpoint| checkpoint.applied().index);
-            let layers = group.layers.read();
+            let mut layers = group.layers.write();
             let Some(Applied { index, mark }) = layers.applied.clone() else { continue };
+            let history = FrozenHistory::of(&mut layers.history);
+            histories.push((group.id, history, (base.unwrap_or(0), index)));
             let Tally { rows, digest, bytes } = layers.delta;
             let trailer = Trailer { index, mark, base, rows, digest, bytes };
             let encoded = postcard::to_stdvec(&trailer).expect("a trailer is plain data");
             inner.engine.insert(META, &group.id.to_be_bytes(), &encoded)?;
         }
         inner.engine.close()?;
-        if inner.background { write_marker(&*inner.disk, inner.generation) } else { Ok(()) }
+        if inner.background {
+            kept::write_stop(&*inner.disk, &histories)?;
+            write_marker(&*inner.disk, inner.generation)?;
+        }
+        Ok(())
+    }
+}
+
+/// Forgets the oldest of the longest histories until they are within the bound.
+fn fit_histories(groups: &mut BTreeMap<GroupId, Layers>, bytes_max: usize) {
+    while groups.values().map(|layers| layers.history.bytes()).sum::<usize>() > bytes_max {
+        let largest = groups.values_mut().max_by_key(|layers| layers.history.bytes());
+        if largest.is_none_or(|layers| layers.history.forget_oldest().is_none()) {
+            return;
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::runtime::limits::{INDEX_CACHE_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_MAX};
+use crate::runtime::limits::{
+    HISTORY_BYTES, INDEX_CACHE_BYTES, MEMTABLE_BYTES, MEMTABLE_BYTES_MAX,
+};
 
 /// Bounds of the state.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct StateOptions {
     pub memtable_bytes_max: usize,
     /// Cache of the working index.
     pub index_cache_bytes: u64,
+    /// The histories of all groups together: above this the oldest changes are forgotten.
+    pub history_bytes: usize,
     /// After an unclean stop, read every checkpoint once and check every checksum before serving.
     pub verify_after_unclean_stop: bool,
 }
@@ -25,6 +29,7 @@ impl Default for StateOptions {
             memtable_bytes: MEMTABLE_BYTES,
             memtable_bytes_max: MEMTABLE_BYTES_MAX,
             index_cache_bytes: INDEX_CACHE_BYTES,
+            history_bytes: HISTORY_BYTES,
             verify_after_unclean_stop: true,
         }
     }
@@ -76,4 +81,8 @@ pub struct StateStats {
     pub index_disk_bytes: u64,
     /// What the current checkpoints take on disk.
     pub checkpoint_bytes: u64,
+    /// Counted bytes of all histories.
+    pub history_bytes: u64,
+    /// Changes in all histories.
+    pub history_changes: u64,
 }

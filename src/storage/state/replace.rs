@@ -1,7 +1,8 @@
 //! What replaces a group's layers as a whole: checkpoint, install, drop.
 //!
 //! Promises: a checkpoint holds exactly the state at its applied index, although writes go on; no
-//! lock that a read or an apply needs is held while bytes are written. An install is atomic: the
+//! lock that a read or an apply needs is held while bytes are written. It brings its history along, and
+//! so does one that is received. An install is atomic: the
 //! rename of the received file is the moment; a crash before it leaves the old state, after it the
 //! new one, because at open a newer checkpoint makes the working index of its group void.
 //! Relies on: `Group::moving` keeps the flusher and each other away.
@@ -10,10 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-
 use super::group::{Frozen, Group, Layers};
-use super::merge::{Merge, Source};
+use super::kept::{self, FrozenHistory};
+use super::merge::{Merge, Source, Window};
 use super::{Inner, State};
 use crate::storage::checkpoint::{Applied, Checkpoint, Table, Tally, Writer};
 use crate::storage::{GroupId, StorageError};
@@ -24,6 +24,7 @@ struct FrozenView {
     frozen: Vec<Arc<Frozen>>,
     delta: Tally,
     base: Option<Arc<Table>>,
+    history: FrozenHistory,
 }
 
 impl State {
@@ -49,6 +50,7 @@ impl State {
                 frozen: layers.frozen.iter().cloned().collect(),
                 delta: layers.delta,
                 base: layers.base.clone(),
+                history: FrozenHistory::of(&mut layers.history),
             }
         };
         let current = inner.shelf.current(group).filter(|c| *c.applied() == view.applied);
@@ -101,6 +103,8 @@ impl State {
         inner.check()?;
         let old = std::mem::take(&mut *found.layers.write());
         inner.memtable_bytes.fetch_sub(old.memtable_bytes(), Ordering::Relaxed);
+        let history = found.history_bytes.swap(0, Ordering::Relaxed);
+        inner.history_bytes.fetch_sub(history, Ordering::Relaxed);
         inner.ring();
         // The index before the entry in the map: a group of the same number that is made later
         // must not lose rows to this.
@@ -119,19 +123,20 @@ impl Inner {
         group: GroupId,
         view: &FrozenView,
     ) -> Result<Checkpoint, StorageError> {
-        let start = Bytes::new();
+        let all = Window::all();
         let mut sources: Vec<_> =
-            view.frozen.iter().rev().map(|table| Source::map(&table.rows, &start)).collect();
+            view.frozen.iter().rev().map(|table| Source::map(&table.rows, &all)).collect();
         if view.delta.rows > 0 {
-            sources.push(Source::index(&*self.engine, group, &start));
+            sources.push(Source::index(&*self.engine, group, &all));
         }
-        sources.extend(view.base.iter().map(|base| Source::table(base, &start)));
-        let mut rows = Merge::new(sources)?;
+        sources.extend(view.base.iter().map(|base| Source::table(base, &all)));
+        let mut rows = Merge::new(sources, all)?;
         let path = self.shelf.temporary(group)?;
         let mut writer = Writer::create(&*self.disk, path, group, view.applied.clone())?;
         while let Some((key, value)) = rows.next()? {
             writer.push(&key, &value)?;
         }
+        view.history.write(&mut writer, &[], (0, view.applied.index))?;
         self.shelf.publish(writer.finish()?)
     }
 
@@ -143,21 +148,33 @@ impl Inner {
         checkpoint: &Checkpoint,
         covered: usize,
     ) -> Result<(), StorageError> {
-        let base = Some(Arc::new(Table::open(&*self.disk, &checkpoint.path())?));
+        let table = Table::open(&*self.disk, &checkpoint.path())?;
+        let is_install = covered == usize::MAX;
+        // The sender's, also where it reaches back further than ours: nothing is missing in it.
+        let bytes_max = self.options.history_bytes;
+        let received = is_install.then(|| kept::of_checkpoint(&table, bytes_max)).transpose()?;
+        let base = Some(Arc::new(table));
         let replaced = {
             let mut layers = group.layers.write();
             let mut old = Layers { base, base_tally: checkpoint.tally(), ..Layers::default() };
-            if covered == usize::MAX {
+            if let Some(received) = received {
                 old.applied = Some(checkpoint.applied().clone());
+                old.history = received;
             } else {
                 // What was written since the view was frozen stays on top.
                 old.applied = layers.applied.clone();
                 old.active = std::mem::take(&mut layers.active);
+                old.history = std::mem::take(&mut layers.history);
                 old.frozen = layers.frozen.split_off(covered);
             }
             std::mem::swap(&mut *layers, &mut old);
+            self.count_history(group, &layers);
             old
         };
+        if is_install {
+            group.announce(checkpoint.applied().index);
+            self.make_history_room();
+        }
         self.memtable_bytes.fetch_sub(replaced.memtable_bytes(), Ordering::Relaxed);
         self.ring();
         // From here on no read asks the index for this group, whose rows are all in the base.
@@ -172,7 +189,7 @@ impl Inner {
 pub(super) fn from_checkpoint(
     disk: &dyn crate::storage::Disk,
     checkpoint: &Checkpoint,
-    verify: bool,
+    (verify, history_bytes_max): (bool, usize),
 ) -> Result<Layers, StorageError> {
     let path = checkpoint.path();
     let table = Table::open(disk, Path::new(&path))?;
@@ -180,6 +197,7 @@ pub(super) fn from_checkpoint(
         table.verify()?;
     }
     Ok(Layers {
+        history: kept::of_checkpoint(&table, history_bytes_max)?,
         applied: Some(checkpoint.applied().clone()),
         base: Some(Arc::new(table)),
         base_tally: checkpoint.tally(),

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests damage files behind the disk's back")]
 
 mod crash;
+mod history;
 mod model;
 mod place;
 mod threads;
@@ -336,7 +337,7 @@ fn nothing_is_applied_after_a_close() {
     put(&state, 1, 1, "k", Some("1"));
     state.close().unwrap();
     let late = state.apply(1, |a| {
-        a.put_effects(vec![Effect::plain("k".into(), None)]);
+        a.put_effects(2, vec![Effect::plain("k".into(), None)]);
         a.set_applied(Applied { index: 2, mark: Bytes::new() });
         Ok(())
     });

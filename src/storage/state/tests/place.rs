@@ -77,7 +77,7 @@ pub(super) fn put(state: &State, group: u64, index: u64, key: &str, value: Optio
         value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
     );
     let done = state.apply(group, |applying| {
-        applying.put_effects(vec![effect]);
+        applying.put_effects(index, vec![effect]);
         applying.set_applied(applied(index));
         Ok(())
     });

@@ -109,7 +109,7 @@ impl Node {
             let apply = |applying: &mut crate::storage::state::Applying<'_>| {
                 for Entry { index, bytes } in &entries {
                     assert_eq!(*bytes, format!("{group} {index:0>300}"));
-                    applying.put_effects(vec![effect(group, *index)]);
+                    applying.put_effects(*index, vec![effect(group, *index)]);
                     applying.set_applied(applied(*index));
                 }
                 Ok(())
