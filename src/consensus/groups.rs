@@ -274,9 +274,6 @@ impl Groups {
         None
     }
 
-    /// Lets the changes up to `floor` be forgotten.
-    pub fn trim_history(&self, _group: GroupId, _floor: u64) {}
-
     /// Who leads a group, as far as the replica here knows.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.group(group)?.leader()

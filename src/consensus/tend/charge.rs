@@ -62,6 +62,7 @@ pub struct Charge {
     samples: Samples,
     sampled: Option<Moment>,
     forgotten: Option<Moment>,
+    trimmed: u64,
     emptied: BTreeSet<NamespaceId>,
     under_way: bool,
     checking: bool,
@@ -79,6 +80,7 @@ impl Charge {
             samples: Samples::default(),
             sampled: None,
             forgotten: None,
+            trimmed: 0,
             emptied: BTreeSet::new(),
             under_way: false,
             checking: false,
@@ -202,11 +204,13 @@ impl Charge {
         &self.emptied
     }
 
-    /// The newest index whose history is older than anyone may ask for.
+    /// The newest index whose history is older than anyone may ask for, if it has moved.
     pub fn history_floor(&mut self, catalog: &Catalog, now: Moment) -> Option<u64> {
         let kept = catalog.history_kept();
         self.samples.trim(now, kept.max(ONCE_KEEP));
-        self.samples.older_than(now, kept)
+        let floor = self.samples.older_than(now, kept).filter(|floor| *floor > self.trimmed)?;
+        self.trimmed = floor;
+        Some(floor)
     }
 
     /// How many leases this node looks after here.

@@ -149,7 +149,7 @@ impl Driver {
         let now = self.groups.env().clock.now();
         let Some(charge) = self.charges.get_mut(&group.id()) else { return };
         if let Some(floor) = charge.history_floor(catalog, now) {
-            self.groups.trim_history(group.id(), floor);
+            self.groups.state().trim_history(group.id().0, floor);
         }
         group.set_emptied(charge.emptied().clone());
     }

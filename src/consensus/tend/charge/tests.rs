@@ -344,7 +344,7 @@ fn a_borrowed_lease_goes_when_its_home_knows_it_no_more() {
 }
 
 /// A replica that takes its time: a renewal is applied while it is being asked.
-struct Slow<'a>(&'a Group, &'a Cell<Moment>);
+struct Slow<'a>(&'a Group, Cell<Duration>);
 
 impl Facts for Slow<'_> {
     fn group(&self) -> GroupId {
@@ -360,8 +360,7 @@ impl Facts for Slow<'_> {
         Vec::new()
     }
     fn lease_changes(&self) -> Option<Vec<LeaseEvent>> {
-        self.0.clock.advance(Duration::from_millis(50));
-        self.1.set(self.0.now());
+        self.0.clock.advance(self.1.take());
         let id = LeaseId(1);
         let state = LeaseState { id, ttl_ms: 100, renewed: 1, borrowed: false, own: false };
         Some(vec![LeaseEvent::Lives(state)])
@@ -377,14 +376,17 @@ impl Facts for Slow<'_> {
 #[test]
 fn a_renewal_is_never_taken_for_older_than_it_is() {
     let group = Group::new();
-    let (mut charge, renewed_at) = (Charge::new(group.now()), Cell::default());
-    charge.look(&Slow(&group, &renewed_at), &group.clock);
-    charge.look(&Slow(&group, &renewed_at), &group.clock);
-    let first = renewed_at.get();
-    while charge.next(&Slow(&group, &renewed_at), &group.catalog, group.now()).is_none() {
-        charge.look(&Slow(&group, &renewed_at), &group.clock);
+    let mut charge = Charge::new(group.now());
+    let slow = Slow(&group, Cell::default());
+    charge.look(&slow, &group.clock);
+    slow.1.set(Duration::from_millis(50));
+    charge.look(&slow, &group.clock);
+    let renewed_at = group.now();
+    while charge.next(&slow, &group.catalog, group.now()).is_none() {
+        group.clock.advance(Duration::from_millis(10));
+        charge.look(&slow, &group.clock);
     }
-    assert_eq!(group.now().since(first), Duration::from_millis(100));
+    assert_eq!(group.now().since(renewed_at), Duration::from_millis(100));
 }
 
 #[derive(Clone, Copy, Debug)]
