@@ -221,7 +221,7 @@ impl Group {
     }
 
     /// The group's leases as applied here.
-    pub fn leases(&self) -> &LeaseTable {
+    pub fn leases(&self) -> &Arc<LeaseTable> {
         &self.leases
     }
 

@@ -16,6 +16,7 @@ use super::door::Door;
 use super::error::{ProposeError, ReadError};
 use super::group::{Group, Parts, Timing};
 use super::ingress::Proposed;
+use super::leases::LeaseTable;
 use super::log_store::LogStore;
 use super::machine::{CatalogSender, Machine};
 use super::metrics::ConsensusMetrics;
@@ -262,6 +263,11 @@ impl Groups {
             self.base.env.tasks.fail(error.to_string());
         }
         ReadError::Stopped { reason: error.to_string() }
+    }
+
+    /// The leases of a group that has a replica here.
+    pub fn leases(&self, group: GroupId) -> Option<Arc<LeaseTable>> {
+        self.group(group).map(|group| Arc::clone(group.leases()))
     }
 
     /// What a group holds of each namespace, as applied here.

@@ -16,6 +16,7 @@ use super::doomed;
 use super::home::LeaseHome;
 use crate::consensus::group::Group;
 use crate::consensus::groups::Groups;
+use crate::consensus::leases::LeaseNews;
 use crate::model::{
     self, Command, GroupId, LeaseEvent, LeaseId, LeaseState, Ownership, Reply, TendReply,
 };
@@ -249,11 +250,19 @@ impl Facts for Replica<'_> {
     }
 
     fn leases(&self) -> Vec<LeaseState> {
-        self.group.leases().all()
+        self.groups.leases(self.group.id()).map(|table| table.all()).unwrap_or_default()
     }
 
     fn lease_changes(&self) -> Option<Vec<LeaseEvent>> {
-        self.group.leases().take_changes()
+        match self.groups.leases(self.group.id())?.news() {
+            LeaseNews::All(_) => None,
+            LeaseNews::Some(news) => {
+                let event = |(id, lease): (_, Option<_>)| {
+                    lease.map_or(LeaseEvent::Ended(id), LeaseEvent::Lives)
+                };
+                Some(news.into_iter().map(event).collect())
+            }
+        }
     }
 
     fn ownership(&self) -> Option<Ownership> {

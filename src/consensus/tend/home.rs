@@ -100,8 +100,8 @@ async fn missing_here(groups: &Groups, home: GroupId, ids: &[LeaseId]) -> Option
     let group = groups.group(home).filter(|group| group.is_leader())?;
     let deadline = groups.env().clock.now() + LEASE_CHECK_MAX;
     group.barrier(deadline).await.ok()?;
-    let leases = group.leases();
-    Some(ids.iter().filter(|id| !leases.contains(**id)).copied().collect())
+    let leases = groups.leases(home)?;
+    Some(ids.iter().filter(|id| leases.get(**id).is_none()).copied().collect())
 }
 
 /// Answers a peer that borrows leases of a group led here.

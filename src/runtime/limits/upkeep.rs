@@ -52,6 +52,9 @@ pub const LEASE_CHECK_BATCH: usize = 4096;
 /// How long a home may take to answer.
 pub const LEASE_CHECK_MAX: Duration = Duration::from_secs(2);
 
+/// Changed leases that are noted for a reader who does not come: with more, it gets all of them.
+pub const LEASE_NEWS_MAX: usize = 16 * 1024;
+
 /// For how long at least the result of a request with an idempotency key is remembered: longer than
 /// any sensible client retries.
 pub const ONCE_KEEP: Duration = Duration::from_secs(15 * 60);
