@@ -136,9 +136,11 @@ impl Driver {
                     let figures = self.groups.metrics();
                     figures.lease_expirations.inc_by(reply.expired);
                     figures.purged_rows.inc_by(reply.purged);
-                    // There may be more of the same; a step that failed waits for the next round.
+                    // There may be more of the same. What came to nothing waits for the next round:
+                    // entries without effect must not follow each other as fast as they can.
+                    let progress = reply.expired > 0 || reply.purged > 0;
                     let catalog = self.groups.catalog().borrow().clone();
-                    if let Some(catalog) = catalog {
+                    if let Some(catalog) = catalog.filter(|_| progress) {
                         self.attend(&group, &catalog);
                     }
                 }
