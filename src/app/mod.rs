@@ -19,9 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::consensus::hosting;
-use crate::consensus::{leadership, marks, moves, upkeep};
+use crate::consensus::tend::Homes;
+use crate::consensus::{leadership, marks, moves, tend, upkeep};
 use crate::runtime::Env;
 use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
+use crate::service::usage;
 
 pub use error::AppError;
 use node::Node;
@@ -95,6 +97,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("leadership", leadership::run(Arc::clone(groups)));
     tasks.spawn("marks", marks::run(Arc::clone(groups)));
     tasks.spawn("upkeep", upkeep::run(Arc::clone(groups), config.log.checkpoint_after_bytes));
+    let homes = Arc::new(Homes::new(Arc::clone(groups)));
+    tasks.spawn("tend", tend::run(Arc::clone(groups), homes));
+    tasks.spawn("usage", usage::run(Arc::clone(groups) as Arc<_>, node.usage()));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
     tasks.spawn("peers", node.follow_peers());
     // A refusal for good must be heard also while the address cannot be announced.

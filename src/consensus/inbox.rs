@@ -11,14 +11,16 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{OnceCell, mpsc};
 
-use super::channel::{self, FOUND, MARKS, MOVE, RAFT_CALL, RAFT_STREAM, RaftCall, SNAPSHOT};
+use super::channel::{
+    self, EMPTIED, FIGURES, FOUND, LEASES, MARKS, MOVE, RAFT_CALL, RAFT_STREAM, RaftCall, SNAPSHOT,
+};
 use super::codec;
 use super::founding::Founding;
 use super::group::Group;
 use super::groups::Groups;
 use super::network::SnapshotHeader;
 use super::types::{AppendRequest, Fatal, Snapshot, SnapshotMeta};
-use super::{marks, moves};
+use super::{marks, moves, tend};
 use crate::model::{GroupId, NodeId};
 use crate::peer::{Channel, Inbox, PeerStream, Refused};
 
@@ -154,6 +156,9 @@ impl Inbox for RaftInbox {
             MARKS => Ok(marks::answer(self.groups()?)),
             FOUND => self.founding.receive(&body),
             MOVE => Ok(moves::answer(self.groups()?, &body).await),
+            EMPTIED => Ok(tend::doomed::answer(self.groups()?)),
+            LEASES => tend::home::answer(self.groups()?, &body).await,
+            FIGURES => tend::figures::answer(self.groups()?, &body),
             Channel(other) => {
                 tracing::warn!(%from, channel = other, "a call on an unknown channel");
                 Err(Refused::new("unknown channel"))

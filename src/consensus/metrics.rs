@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
 use super::groups::Groups;
@@ -41,6 +41,12 @@ pub struct ConsensusMetrics {
     pub leader_changes: Counter,
     /// Leaderships handed to the preferred node.
     pub hand_overs: Counter,
+    /// Leases of the groups led here.
+    pub leases: Gauge,
+    /// Leases ended because their time was over.
+    pub lease_expirations: Counter,
+    /// Rows of deleted namespaces removed.
+    pub purged_rows: Counter,
 }
 
 impl Default for ConsensusMetrics {
@@ -52,6 +58,9 @@ impl Default for ConsensusMetrics {
             barrier_reads: Counter::default(),
             leader_changes: Counter::default(),
             hand_overs: Counter::default(),
+            leases: Gauge::default(),
+            lease_expirations: Counter::default(),
+            purged_rows: Counter::default(),
         }
     }
 }
@@ -86,6 +95,17 @@ impl ConsensusMetrics {
                 "hand_overs",
                 "Leaderships handed to the preferred node",
                 figures.hand_overs.clone(),
+            );
+            r.register("leases", "Leases of the groups led here", figures.leases.clone());
+            r.register(
+                "lease_expirations",
+                "Leases that this node's leaders ended because their time was over",
+                figures.lease_expirations.clone(),
+            );
+            r.register(
+                "purged_rows",
+                "Rows of deleted namespaces that this node's leaders removed",
+                figures.purged_rows.clone(),
             );
         });
         figures

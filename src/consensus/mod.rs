@@ -7,7 +7,7 @@
 //!
 //! Around that: `founding` and `door` decide whether this node may take part at all, `hosting` which
 //! groups run here, `leadership` who should lead them, `moves` how replicas change nodes, `upkeep`
-//! when the log is cut.
+//! when the log is cut, `tend` what a leader does by itself: end leases, forget, purge.
 //!
 //! Promises: nothing acknowledged is lost while a majority of each group keeps its disks; a failed
 //! flush stops the node. Does not know: HTTP, namespaces, the other wing.
@@ -26,6 +26,7 @@ pub mod identity;
 pub mod inbox;
 pub mod ingress;
 pub mod leadership;
+pub mod leases;
 pub mod log_store;
 mod looking_back;
 pub mod machine;
@@ -34,6 +35,7 @@ pub mod metrics;
 pub mod moves;
 pub mod network;
 pub mod status;
+pub mod tend;
 pub mod types;
 pub mod upkeep;
 pub mod witness;

@@ -95,11 +95,17 @@ pub fn apply(
         Command::Own { ranges, epoch } => {
             own(view, &Ownership { ranges: ranges.clone(), epoch: *epoch })
         }
+<<<<<<< HEAD
         Command::Request(request) => match &request.action {
             Action::Key(space, op) => write(view, index, space, op),
             _ => Err(ApplyError::NotHere),
         },
         Command::Catalog(_) | Command::Tend(_) => Err(ApplyError::NotHere),
+=======
+        Command::Write(asked) => write(view, index, asked),
+        Command::Catalog(_) => Err(ApplyError::NotHere),
+        Command::Tend(_) => Ok(Outcome::unchanged(Reply::Tended(super::TendReply::default()))),
+>>>>>>> tend
     }
 }
 

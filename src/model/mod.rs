@@ -18,6 +18,7 @@ pub mod op;
 pub mod reply;
 pub mod row;
 pub mod rows;
+pub mod tend;
 
 pub use apply::{ApplyError, Book, Outcome, View, ViewError, apply};
 pub use codec::CodecError;
@@ -34,6 +35,11 @@ pub use op::{
 };
 pub use reply::{KeyReply, LeaseReply, LockReply, Reply, TendReply, TxnReply};
 pub use row::Row;
+<<<<<<< HEAD
 pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, lease_key, lock_key, split_data_key};
+=======
+pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, split_data_key};
+pub use tend::{Figures, LeaseEvent, LeaseId, LeaseState, Tend, TendReply};
+>>>>>>> tend
 
 pub use crate::storage::Effect;
