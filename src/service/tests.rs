@@ -15,7 +15,8 @@ fn within(service: &Service, ms: u64) -> Context {
 }
 
 async fn put(service: &Service, ms: u64) -> Result<Wrote, ServiceError> {
-    let op = WriteOp::Put { value: Bytes::from_static(b"v") };
+    let op =
+        WriteOp::Put { value: Bytes::from_static(b"v"), content_type: None, attach: Attach::None };
     service.write("default", Bytes::from_static(b"k"), op, within(service, ms)).await
 }
 
@@ -205,7 +206,8 @@ async fn bad_requests_are_refused_before_anything_is_proposed() {
     let world = World::new();
     let service = world.service(1, true);
     let write = |namespace, key: usize, value: usize| {
-        let op = WriteOp::Put { value: vec![0; value].into() };
+        let op =
+            WriteOp::Put { value: vec![0; value].into(), content_type: None, attach: Attach::None };
         let context = within(&service, 100);
         let service = service.clone();
         async move { service.write(namespace, vec![b'k'; key].into(), op, context).await }
