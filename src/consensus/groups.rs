@@ -91,6 +91,7 @@ pub struct Groups {
     timing: RwLock<(Timing, Arc<openraft::Config>)>,
     open: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     opening: tokio::sync::Mutex<()>,
+    leases: RwLock<BTreeMap<GroupId, Arc<LeaseTable>>>,
 }
 
 impl Groups {
@@ -101,7 +102,13 @@ impl Groups {
     /// When the settings are inconsistent.
     pub fn new(base: Foundation) -> Result<Self, OpenError> {
         let timing = RwLock::new((base.timing, base.timing.config()?));
-        Ok(Self { base, timing, open: RwLock::default(), opening: tokio::sync::Mutex::default() })
+        Ok(Self {
+            base,
+            timing,
+            open: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
+            leases: RwLock::default(),
+        })
     }
 
     /// Sets the heartbeat of all groups that are opened from now on; the number of groups, which
@@ -167,7 +174,9 @@ impl Groups {
         }
         let base = &self.base;
         let catalog = (id == GroupId::SYSTEM).then(|| Arc::clone(&base.catalog));
-        let machine = Machine::open(id, base.state.clone(), base.env.tasks.clone(), catalog)
+        let leases = Arc::new(LeaseTable::default());
+        let (state, tasks) = (base.state.clone(), base.env.tasks.clone());
+        let machine = Machine::open(id, state, tasks, catalog, Arc::clone(&leases))
             .map_err(|source| OpenError::Storage { group: id, source })?;
         let parts = Parts {
             id,
@@ -187,6 +196,7 @@ impl Groups {
             .await
             .map_err(|source| OpenError::Raft { group: id, source: Box::new(source) })?;
         let group = Arc::new(group);
+        self.leases.write().insert(id, leases);
         self.open.write().insert(id, Arc::clone(&group));
         Ok(group)
     }
@@ -199,6 +209,7 @@ impl Groups {
     pub async fn discard(&self, id: GroupId) -> Result<(), StorageError> {
         let _one_at_a_time = self.opening.lock().await;
         let group = self.open.write().remove(&id);
+        self.leases.write().remove(&id);
         if let Some(group) = group {
             group.stop().await;
         }
@@ -210,6 +221,10 @@ impl Groups {
     /// An open group.
     pub fn group(&self, id: GroupId) -> Option<Arc<Group>> {
         self.open.read().get(&id).cloned()
+    }
+
+    pub(super) fn lease_table(&self, id: GroupId) -> Option<Arc<LeaseTable>> {
+        self.leases.read().get(&id).cloned()
     }
 
     /// All open groups, in the order of their ids.

@@ -6,6 +6,7 @@
 //! Relies on: `model::apply` and `placement::Catalog` being deterministic; `storage::state`.
 
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,10 +16,13 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use tokio::sync::watch;
 
 use super::codec::{self, AppliedMark};
+use super::leases::LeaseTable;
 use super::types::{
     Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
-use crate::model::{self, Book, Command, GroupId, Reply, View, ViewError};
+use crate::model::{
+    self, Action, Book, Command, GroupId, Once, Outcome, Reply, Request, View, ViewError,
+};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::Tasks;
 use crate::runtime::limits::APPLY_BATCH_ENTRIES;
@@ -39,11 +43,12 @@ pub struct Machine {
     membership: StoredMembership,
     /// Only in the system group: the catalog as applied, and where it is published.
     catalog: Option<(CatalogSender, Option<Arc<Catalog>>)>,
+    leases: Arc<LeaseTable>,
 }
 
 impl Machine {
     /// The machine of `group`, at the place its state was left. `catalog` is given for the system
-    /// group alone.
+    /// group alone; `leases` is kept as the rows say.
     ///
     /// # Errors
     ///
@@ -53,6 +58,7 @@ impl Machine {
         state: State,
         tasks: Tasks,
         catalog: Option<CatalogSender>,
+        leases: Arc<LeaseTable>,
     ) -> Result<Self, io::Error> {
         let mut machine = Self {
             group,
@@ -61,6 +67,7 @@ impl Machine {
             log_id: None,
             membership: StoredMembership::default(),
             catalog: catalog.map(|sender| (sender, None)),
+            leases,
         };
         machine.load()?;
         Ok(machine)
@@ -84,6 +91,8 @@ impl Machine {
                 sender.send_replace(current.clone());
             }
         }
+        let rows = StoredRows { state: &self.state, group: self.group };
+        self.leases.load(model::leases(&rows).map_err(invalid)?);
         Ok(())
     }
 
@@ -93,9 +102,10 @@ impl Machine {
             (self.group, self.log_id, self.membership.clone());
         let mut catalog = self.catalog.as_ref().and_then(|(_, current)| current.clone());
         let is_system = self.catalog.is_some();
-        let replies = self.state.apply(group.0, |applying| {
+        let (replies, leases) = self.state.apply(group.0, |applying| {
             let mut replies = Vec::with_capacity(entries.len());
             let mut book = Book::default();
+            let mut leases = Vec::new();
             for entry in entries {
                 // A gap would skip a command on this replica alone, and it would differ for ever.
                 let expected = log_id.map_or(0, |id: LogId| id.index + 1);
@@ -112,14 +122,10 @@ impl Machine {
                     }
                     EntryPayload::Normal(payload) => {
                         let system = is_system.then_some(&mut catalog);
-                        apply_command(
-                            &mut book,
-                            group,
-                            applying,
-                            entry.log_id.index,
-                            &payload.0,
-                            system,
-                        )?
+                        let at = At { group, index: entry.log_id.index };
+                        let done = at.run(&mut book, applying, &payload.0, system)?;
+                        leases.extend(done.leases);
+                        done.reply
                     }
                 };
                 replies.push(reply.encode());
@@ -127,8 +133,9 @@ impl Machine {
             applying.put_effects(last.log_id.index, book.flush());
             let mark = AppliedMark { log_id, membership: membership.clone() };
             applying.set_applied(Applied { index: last.log_id.index, mark: codec::encode(&mark) });
-            Ok(replies)
+            Ok((replies, leases))
         })?;
+        self.leases.apply(&leases);
         self.log_id = log_id;
         self.membership = membership;
         if let Some((sender, current)) = &mut self.catalog {
@@ -142,37 +149,78 @@ impl Machine {
     }
 }
 
-fn apply_command(
-    book: &mut Book,
+/// Where a command stands.
+struct At {
     group: GroupId,
-    applying: &mut Applying<'_>,
     index: u64,
-    bytes: &Bytes,
-    system: Option<&mut Option<Arc<Catalog>>>,
-) -> Result<Reply, StorageError> {
-    // A committed command that cannot be read, or state that cannot be decoded, is a broken promise:
-    // the group stops here rather than differ from its other replicas.
-    let stop = |reason: String| StorageError::Index {
-        reason: format!("group {group}, entry {index}: {reason}"),
-    };
-    let command = Command::decode(bytes).map_err(|error| stop(error.to_string()))?;
-    if let (Command::Catalog(bytes), Some(catalog)) = (&command, system) {
-        let command = CatalogCommand::decode(bytes).map_err(|error| stop(error.to_string()))?;
+}
+
+impl At {
+    /// Applies a command and makes its changes.
+    fn run(
+        &self,
+        book: &mut Book,
+        applying: &mut Applying<'_>,
+        bytes: &Bytes,
+        system: Option<&mut Option<Arc<Catalog>>>,
+    ) -> Result<Outcome, StorageError> {
+        let command = Command::decode(bytes).map_err(|error| self.stop(&error))?;
+        let mut outcome = match (&command, system) {
+            (Command::Catalog(bytes), Some(catalog)) => self.change(catalog, bytes)?,
+            (
+                Command::Request(Request { once, action: Action::Catalog(bytes), .. }),
+                Some(catalog),
+            ) => self.change_once(book, applying, (once.as_ref(), bytes), catalog)?,
+            _ => model::apply(book, &Rows(applying), self.index, &command)
+                .map_err(|error| self.stop(&error))?,
+        };
+        applying.put_effects(self.index, std::mem::take(&mut outcome.effects));
+        Ok(outcome)
+    }
+
+    /// Changes the catalog, unless the request was done before.
+    fn change_once(
+        &self,
+        book: &mut Book,
+        applying: &Applying<'_>,
+        (once, bytes): (Option<&Once>, &Bytes),
+        catalog: &mut Option<Arc<Catalog>>,
+    ) -> Result<Outcome, StorageError> {
+        let Some(once) = once else { return self.change(catalog, bytes) };
+        let rows = Rows(applying);
+        if let Some(reply) = model::once::recall(&rows, once).map_err(|e| self.stop(&e))? {
+            return Ok(Outcome { reply, effects: Vec::new(), leases: Vec::new() });
+        }
+        let Outcome { reply, effects, .. } = self.change(catalog, bytes)?;
+        let mut outcome = model::once::remember(book, &rows, self.index, once, reply)
+            .map_err(|error| self.stop(&error))?;
+        outcome.effects.extend(effects);
+        Ok(outcome)
+    }
+
+    fn change(
+        &self,
+        catalog: &mut Option<Arc<Catalog>>,
+        bytes: &Bytes,
+    ) -> Result<Outcome, StorageError> {
+        let command = CatalogCommand::decode(bytes).map_err(|error| self.stop(&error))?;
         let mut next = catalog.as_deref().cloned().unwrap_or_default();
-        let reply = next.apply(&command);
+        let reply = Reply::Catalog(next.apply(&command).encode());
+        let mut effects = Vec::new();
         if catalog.as_ref().map(|c| c.epoch) != Some(next.epoch) {
-            applying.put_effects(
-                index,
-                vec![Effect::plain(Bytes::from_static(model::CATALOG_KEY), Some(next.encode()))],
-            );
+            let key = Bytes::from_static(model::CATALOG_KEY);
+            effects.push(Effect::plain(key, Some(next.encode())));
             *catalog = Some(Arc::new(next));
         }
-        return Ok(Reply::Catalog(reply.encode()));
+        Ok(Outcome { reply, effects, leases: Vec::new() })
     }
-    let outcome = model::apply(book, &Rows(applying), index, &command)
-        .map_err(|error| stop(error.to_string()))?;
-    applying.put_effects(index, outcome.effects);
-    Ok(outcome.reply)
+
+    /// A committed command that cannot be read, or state that cannot be decoded, is a broken
+    /// promise: the group stops here rather than differ from its other replicas.
+    fn stop(&self, error: &dyn std::error::Error) -> StorageError {
+        let Self { group, index } = self;
+        StorageError::Index { reason: format!("group {group}, entry {index}: {error}") }
+    }
 }
 
 /// What `model` may read while it applies.
@@ -185,6 +233,25 @@ impl View for Rows<'_, '_> {
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
         self.0.scan(from, to, limit).map_err(|error| ViewError(error.to_string()))
+    }
+}
+
+/// What anyone may read of a group's applied rows.
+pub(super) struct StoredRows<'a> {
+    pub(super) state: &'a State,
+    pub(super) group: GroupId,
+}
+
+impl View for StoredRows<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
+        let read = self.state.get(self.group.0, key);
+        read.map(|read| read.value).map_err(|error| ViewError(error.to_string()))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        let (from, to) = (Bound::Included(from), Bound::Excluded(to));
+        let found = self.state.scan(self.group.0, from, to, limit);
+        found.map(|(rows, _)| rows).map_err(|error| ViewError(error.to_string()))
     }
 }
 

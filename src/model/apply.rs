@@ -1,22 +1,42 @@
-//! What a command does: a pure function of the rows it may read, its log index and itself.
+//! What a command does: a function of the rows it may read, its log index and itself.
 //!
-//! Promises: the same inputs give the same [`Outcome`] at every replica and at every replay; a
-//! command for a slot that the group does not own changes nothing ([`Reply::NotOwner`]); an error
-//! means that the rows cannot be trusted and the shard must stop, never that the command was bad.
+//! ```text
+//!   apply ---> own
+//!         ---> request: owner and epoch? done before (once)? then  key, many, txn | lease | lock
+//!         ---> tend: leases whose time is over, forgetting, removing deleted namespaces
+//!   each works on a `Draft` (this entry's changes) over the `Book` (this batch's) over the `View`
+//! ```
+//!
+//! Promises: the same inputs give the same [`Outcome`] at every replica and at every replay,
+//! however entries are cut into batches; a request for a slot that the group does not own, or
+//! routed by a catalog older than the one the group knows, changes nothing ([`Reply::NotOwner`]);
+//! no row changes twice in one entry; an error means that the rows cannot be trusted and the shard
+//! must stop, never that the command was bad.
 //! Relies on its caller to apply every index once, in order, with the effects of the one visible to
-//! the next.
+//! the next, and [`Book::flush`] before the applied mark moves.
+
+mod draft;
+mod key;
+mod lease;
+mod lock;
+pub mod once;
+mod tend;
+mod txn;
 
 use bytes::Bytes;
 
+use self::draft::Draft;
 use super::codec::CodecError;
-use super::command::{Action, Command, Ownership};
-use super::denial::Denial;
+use super::command::{Action, Command, Ownership, Request};
+use super::id::Slot;
 use super::lease::LeaseEvent;
-use super::op::{KeyOp, Space, WriteOp};
-use super::reply::{KeyReply, Reply};
-use super::row::Row;
-use super::rows::{OWNED_KEY, data_key};
+use super::op::TxnOp;
+use super::reply::Reply;
+use super::rows::OWNED_KEY;
 use crate::storage::Effect;
+
+pub use super::book::Book;
+pub use tend::{leases, namespace_has_rows};
 
 /// What apply may read: the group's rows as of the entry before.
 pub trait View {
@@ -32,6 +52,13 @@ pub trait View {
 #[error("rows cannot be read: {0}")]
 pub struct ViewError(pub String);
 
+/// What the history says of a change beside the rows: put.
+pub const NOTE_PUT: u8 = 0;
+/// A delete that somebody asked for.
+pub const NOTE_DELETE: u8 = 1;
+/// A key or a place in a lock that went with its lease.
+pub const NOTE_EXPIRE: u8 = 2;
+
 /// Why a command could not be applied. Each of these stops the shard.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
@@ -45,14 +72,12 @@ pub enum ApplyError {
     #[error("a stored row is damaged: {0}")]
     Damaged(#[from] CodecError),
     /// An entry was applied twice or out of order.
-    #[error(
-        "entry {index} comes to a row that entry {revision} already wrote: applied out of order"
-    )]
+    #[error("entry {index} comes to a row that entry {at} already wrote: applied out of order")]
     OutOfOrder {
         /// The index of the command.
         index: u64,
-        /// The revision found in the row.
-        revision: u64,
+        /// The index found in the row.
+        at: u64,
     },
 }
 
@@ -63,104 +88,104 @@ pub struct Outcome {
     pub reply: Reply,
     /// The changes to the group's rows, to be made together.
     pub effects: Vec<Effect>,
-    /// What happened to leases.
+    /// What happened to leases, for those who watch their time.
     pub leases: Vec<LeaseEvent>,
 }
 
-/// What entries of one batch share.
-#[derive(Debug, Default)]
-pub struct Book {}
-
-impl Book {
-    /// The rows that the batch changed on the side; before the applied mark moves.
-    pub fn flush(&mut self) -> Vec<Effect> {
-        Vec::new()
-    }
-}
-
 impl Outcome {
-    fn unchanged(reply: Reply) -> Self {
+    const fn unchanged(reply: Reply) -> Self {
         Self { reply, effects: Vec::new(), leases: Vec::new() }
     }
 }
 
 /// Applies a command that stands at `index` of the group's log.
 pub fn apply(
-    _book: &mut Book,
+    book: &mut Book,
     view: &dyn View,
     index: u64,
     command: &Command,
 ) -> Result<Outcome, ApplyError> {
     match command {
         Command::Own { ranges, epoch } => {
-            own(view, &Ownership { ranges: ranges.clone(), epoch: *epoch })
+            own(book, view, Ownership { ranges: ranges.clone(), epoch: *epoch })
         }
-<<<<<<< HEAD
-        Command::Request(request) => match &request.action {
-            Action::Key(space, op) => write(view, index, space, op),
-            _ => Err(ApplyError::NotHere),
-        },
-        Command::Catalog(_) | Command::Tend(_) => Err(ApplyError::NotHere),
-=======
-        Command::Write(asked) => write(view, index, asked),
+        Command::Request(asked) => request(book, view, index, asked),
+        Command::Tend(asked) => {
+            let mut draft = Draft::new(book, view, index, 0);
+            let reply = tend::tend(&mut draft, asked)?;
+            Ok(draft.finish(Reply::Tended(reply)))
+        }
         Command::Catalog(_) => Err(ApplyError::NotHere),
-        Command::Tend(_) => Ok(Outcome::unchanged(Reply::Tended(super::TendReply::default()))),
->>>>>>> tend
     }
 }
 
 /// Takes over an ownership, unless one of the same or a newer epoch is known.
-fn own(view: &dyn View, wanted: &Ownership) -> Result<Outcome, ApplyError> {
-    if ownership(view)?.is_some_and(|known| known.epoch >= wanted.epoch) {
+fn own(book: &mut Book, view: &dyn View, wanted: Ownership) -> Result<Outcome, ApplyError> {
+    let known = book.owned(view)?;
+    // Epoch 0 is before every catalog: a group that was never told anything is there.
+    if known.epoch >= wanted.epoch && *known != Ownership::default() {
         return Ok(Outcome::unchanged(Reply::Owned));
     }
     let effect = Effect::plain(Bytes::from_static(OWNED_KEY), Some(wanted.encode()));
+    book.set_owned(wanted);
     Ok(Outcome { reply: Reply::Owned, effects: vec![effect], leases: Vec::new() })
 }
 
-fn ownership(view: &dyn View) -> Result<Option<Ownership>, ApplyError> {
-    let Some(bytes) = view.get(OWNED_KEY)? else { return Ok(None) };
-    Ok(Some(Ownership::decode(&bytes)?))
-}
-
-fn write(view: &dyn View, index: u64, space: &Space, asked: &KeyOp) -> Result<Outcome, ApplyError> {
-    let owned = ownership(view)?.unwrap_or_default();
-    if !owned.owns(asked.slot) {
+fn request(
+    book: &mut Book,
+    view: &dyn View,
+    index: u64,
+    asked: &Request,
+) -> Result<Outcome, ApplyError> {
+    if matches!(asked.action, Action::Catalog(_)) {
+        return Err(ApplyError::NotHere);
+    }
+    let owned = book.owned(view)?;
+    if asked.epoch < owned.epoch || !owns_all(owned, &asked.action) {
         return Ok(Outcome::unchanged(Reply::NotOwner { epoch: owned.epoch }));
     }
-    let key = data_key(space.id, &asked.key);
-    let before = view.get(&key)?.map(|bytes| Row::decode(&bytes)).transpose()?;
-    Ok(match &asked.op {
-        WriteOp::Put { value, content_type, .. } => {
-            let created = before.as_ref().map_or(index, |row| row.created);
-            let row = Row {
-                created,
-                at: index,
-                revision: index,
-                version: before.as_ref().map_or(1, |row| row.version + 1),
-                modified_ms: 0,
-                lease: None,
-                content_type: content_type.clone(),
-                value: value.clone(),
-            };
-            let created = before.is_none();
-            Outcome {
-                reply: Reply::Key(KeyReply::Put { created, at: index, revision: index, row: None }),
-                effects: vec![Effect::plain(key, Some(row.encode()))],
-                leases: Vec::new(),
-            }
+    if let Some(once) = &asked.once
+        && let Some(reply) = once::recall(view, once)?
+    {
+        return Ok(Outcome::unchanged(reply));
+    }
+    let mut draft = Draft::new(book, view, index, asked.at_ms);
+    let reply = match &asked.action {
+        Action::Key(space, op) => Reply::Key(key::write_one(&mut draft, space, op)?),
+        Action::Many(space, ops) => {
+            let replies = ops.iter().map(|op| key::write_one(&mut draft, space, op));
+            Reply::Many(replies.collect::<Result<_, _>>()?)
         }
-        WriteOp::Delete => {
-            let existed = before.is_some();
-            let reply = KeyReply::Deleted { existed, at: index, revision: index, row: None };
-            Outcome {
-                reply: Reply::Key(reply),
-                effects: before.map(|_| Effect::plain(key, None)).into_iter().collect(),
-                leases: Vec::new(),
-            }
-        }
-        WriteOp::Patch { .. } => {
-            Outcome::unchanged(Reply::Key(KeyReply::Denied(Denial::DuplicateKey)))
-        }
-    })
+        Action::Txn(space, txn) => Reply::Txn(txn::run(&mut draft, space, txn)?),
+        Action::Lease(op) => Reply::Lease(lease::run(&mut draft, op)?),
+        Action::Lock(space, op) => Reply::Lock(lock::run(&mut draft, space, op)?),
+        Action::Catalog(_) => return Err(ApplyError::NotHere),
+    };
+    if let Some(once) = &asked.once {
+        once::keep(&mut draft, once, &reply)?;
+    }
+    Ok(draft.finish(reply))
 }
+
+/// Whether the group owns every slot that an action needs.
+fn owns_all(owned: &Ownership, action: &Action) -> bool {
+    let owns = |slot: Slot| owned.owns(slot);
+    match action {
+        Action::Key(_, op) => owns(op.slot),
+        Action::Many(_, ops) => ops.iter().all(|op| owns(op.slot)),
+        Action::Txn(_, txn) => {
+            let slot_of = |op: &TxnOp| match op {
+                TxnOp::Write(op) => op.slot,
+                TxnOp::Get { slot, .. } => *slot,
+            };
+            txn.compare.iter().all(|compare| owns(compare.slot))
+                && txn.then.iter().chain(&txn.or_else).all(|op| owns(slot_of(op)))
+        }
+        Action::Lease(op) => owns(op.id().slot()),
+        Action::Lock(_, op) => owns(op.slot()),
+        Action::Catalog(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::{self, CodecError, Share};
 use super::id::{NamespaceId, Slot, SlotRange};
-<<<<<<< HEAD
 use super::lease::LeaseId;
 use super::op::{KeyOp, LeaseOp, LockOp, Patch, Space, Txn, TxnOp, WriteOp};
-=======
-use super::tend::Tend;
->>>>>>> tend
 
 /// One log entry of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +26,9 @@ pub enum Command<B = Bytes> {
         epoch: u64,
     },
     /// Changes the catalog (group 0 only). Opaque here: placement encodes and applies it.
-<<<<<<< HEAD
     Catalog(B),
     /// What a client asks for.
     Request(Request<B>),
-=======
-    Catalog(Bytes),
->>>>>>> tend
     /// What a leader does by itself.
     Tend(Tend),
 }
@@ -75,7 +67,6 @@ pub struct Once<B = Bytes> {
     pub fingerprint: [u8; 16],
 }
 
-<<<<<<< HEAD
 /// What a request does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action<B = Bytes> {
@@ -91,15 +82,6 @@ pub enum Action<B = Bytes> {
     Lease(LeaseOp),
     /// Takes or gives up a lock.
     Lock(Space, LockOp<B>),
-=======
-/// The part of a command that postcard writes. New variants go to the end.
-#[derive(Serialize, Deserialize)]
-enum Header {
-    Own { ranges: Vec<SlotRange>, epoch: u64 },
-    Write { namespace: NamespaceId, slot: Slot, key_bytes: u32, op: OpHeader },
-    Catalog,
-    Tend(Tend),
->>>>>>> tend
 }
 
 /// What a leader does by itself; the state machine knows no time and is told what is over.
@@ -128,25 +110,15 @@ impl Command {
     /// About how many bytes the command has, so that the buffer is made once.
     fn bytes(&self) -> usize {
         match self {
-<<<<<<< HEAD
             Self::Own { .. } => 0,
             Self::Catalog(bytes) => bytes.len(),
             Self::Request(request) => request.bytes(),
             Self::Tend(tend) => 16 * (tend.expire.len() + tend.gone.len()),
-=======
-            Self::Own { ranges, epoch } => {
-                codec::seal(&Header::Own { ranges: ranges.clone(), epoch: *epoch }, &[])
-            }
-            Self::Write(write) => write.encode(),
-            Self::Tend(tend) => codec::seal(&Header::Tend(tend.clone()), &[]),
-            Self::Catalog(bytes) => codec::seal(&Header::Catalog, &[bytes.as_ref()]),
->>>>>>> tend
         }
     }
 
     /// Reads a log entry. Keys, values, patches and catalog bytes are slices of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
-<<<<<<< HEAD
         let read: Command<&[u8]> = codec::open_whole(WHAT, bytes)?;
         Ok(match read {
             Command::Own { ranges, epoch } => Self::Own { ranges, epoch },
@@ -154,21 +126,6 @@ impl Command {
             Command::Request(request) => Self::Request(request.share(bytes)),
             Command::Tend(tend) => Self::Tend(tend),
         })
-=======
-        let (header, tail) = codec::open(WHAT, bytes)?;
-        match header {
-            Header::Own { ranges, epoch } => {
-                codec::no_tail(WHAT, &tail)?;
-                Ok(Self::Own { ranges, epoch })
-            }
-            Header::Write { namespace, slot, key_bytes, op } => {
-                let (key, op) = split_write(key_bytes, op, tail)?;
-                Ok(Self::Write(Write { namespace, slot, key, op }))
-            }
-            Header::Catalog => Ok(Self::Catalog(tail)),
-            Header::Tend(tend) => codec::no_tail(WHAT, &tail).map(|()| Self::Tend(tend)),
-        }
->>>>>>> tend
     }
 }
 

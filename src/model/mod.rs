@@ -6,21 +6,26 @@
 //! with a version byte, and their enums grow at the end only.
 
 pub mod apply;
+mod book;
 pub mod codec;
 pub mod command;
 pub mod denial;
 pub mod figures;
 pub mod id;
+mod json;
 pub mod lease;
 pub mod lock;
 pub mod number;
 pub mod op;
+mod patch;
 pub mod reply;
 pub mod row;
 pub mod rows;
-pub mod tend;
 
-pub use apply::{ApplyError, Book, Outcome, View, ViewError, apply};
+pub use apply::{
+    ApplyError, Book, NOTE_DELETE, NOTE_EXPIRE, NOTE_PUT, Outcome, View, ViewError, apply, leases,
+    namespace_has_rows, once,
+};
 pub use codec::CodecError;
 pub use command::{Action, Command, Once, Ownership, Request, Tend};
 pub use denial::{Denial, Part, PatchFault};
@@ -35,11 +40,6 @@ pub use op::{
 };
 pub use reply::{KeyReply, LeaseReply, LockReply, Reply, TendReply, TxnReply};
 pub use row::Row;
-<<<<<<< HEAD
 pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, lease_key, lock_key, split_data_key};
-=======
-pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, split_data_key};
-pub use tend::{Figures, LeaseEvent, LeaseId, LeaseState, Tend, TendReply};
->>>>>>> tend
 
 pub use crate::storage::Effect;

@@ -7,16 +7,11 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-<<<<<<< HEAD
 use super::codec::{self, CodecError, Share};
 use super::denial::Denial;
 use super::lease::LeaseId;
 use super::lock::LockPlace;
 use super::row::Row;
-=======
-use super::codec::{self, CodecError};
-use super::tend::TendReply;
->>>>>>> tend
 
 /// The deterministic result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +26,6 @@ pub enum Reply {
     },
     /// Of a catalog command, as placement encodes it.
     Catalog(Bytes),
-    /// Of upkeep.
-    Tended(TendReply),
     /// Of blank and membership entries.
     Nothing,
     /// Of a write of one key.
@@ -210,7 +203,6 @@ enum Wire<B> {
     NotOwner { epoch: u64 },
     Catalog(B),
     Nothing,
-<<<<<<< HEAD
     Key(KeyReply<B>),
     Many(Vec<KeyReply<B>>),
     Txn(TxnReply<B>),
@@ -220,9 +212,6 @@ enum Wire<B> {
     OnceMismatch,
     // The bytes of a whole reply, so that reading never recurses further.
     Replayed { index: u64, reply: B },
-=======
-    Tended(TendReply),
->>>>>>> tend
 }
 
 const WHAT: &str = "reply";
@@ -230,7 +219,6 @@ const WHAT: &str = "reply";
 impl Reply {
     /// The reply's bytes.
     pub fn encode(&self) -> Bytes {
-<<<<<<< HEAD
         let wire = match self {
             Self::Owned => Wire::Owned,
             Self::NotOwner { epoch } => Wire::NotOwner { epoch: *epoch },
@@ -246,23 +234,12 @@ impl Reply {
             Self::Replayed { index, reply } => {
                 Wire::Replayed { index: *index, reply: reply.encode() }
             }
-=======
-        let (header, tail) = match self {
-            Self::Owned => (Header::Owned, None),
-            Self::Written { created } => (Header::Written { created: *created }, None),
-            Self::Deleted { existed } => (Header::Deleted { existed: *existed }, None),
-            Self::NotOwner { epoch } => (Header::NotOwner { epoch: *epoch }, None),
-            Self::Catalog(bytes) => (Header::Catalog, Some(bytes)),
-            Self::Nothing => (Header::Nothing, None),
-            Self::Tended(reply) => (Header::Tended(*reply), None),
->>>>>>> tend
         };
         codec::seal_whole(&wire, wire.bytes())
     }
 
     /// Reads a reply. Catalog bytes and values are slices of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
-<<<<<<< HEAD
         let wire: Wire<&[u8]> = codec::open_whole(WHAT, bytes)?;
         if let Wire::Replayed { index, reply } = wire {
             let inner = reply.share(bytes);
@@ -356,20 +333,6 @@ impl Share for KeyReply<&[u8]> {
             Self::Unmet { row_at, revision } => KeyReply::Unmet { row_at, revision },
             Self::Denied(denial) => KeyReply::Denied(denial),
         }
-=======
-        let (header, tail) = codec::open(WHAT, bytes)?;
-        let reply = match header {
-            Header::Catalog => return Ok(Self::Catalog(tail)),
-            Header::Owned => Self::Owned,
-            Header::Written { created } => Self::Written { created },
-            Header::Deleted { existed } => Self::Deleted { existed },
-            Header::NotOwner { epoch } => Self::NotOwner { epoch },
-            Header::Nothing => Self::Nothing,
-            Header::Tended(reply) => Self::Tended(reply),
-        };
-        codec::no_tail(WHAT, &tail)?;
-        Ok(reply)
->>>>>>> tend
     }
 }
 

@@ -35,12 +35,9 @@ mod pursue;
 mod read;
 mod read_index;
 mod route;
-<<<<<<< HEAD
 mod session;
 mod spaces;
 mod txn;
-=======
->>>>>>> tend
 pub mod usage;
 mod wing;
 mod write;
@@ -77,10 +74,7 @@ pub use error::{ErrorKind, Gone, Outcome, ServiceError};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
-<<<<<<< HEAD
 pub use session::{Session, SessionError};
-=======
->>>>>>> tend
 pub use usage::Usage;
 pub use wing::{LocalRow, Wing};
 
@@ -136,12 +130,9 @@ struct Hall {
     started: Moment,
     map: RwLock<Option<Arc<Map>>>,
     usage: Usage,
-<<<<<<< HEAD
     owned: Owned,
     read_index: ReadIndex,
     follower_reads: AtomicBool,
-=======
->>>>>>> tend
 }
 
 impl fmt::Debug for Hall {
@@ -155,7 +146,6 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let started = parts.env.clock.now();
         let Parts { env, node, wing, transport, metrics, health } = parts;
-<<<<<<< HEAD
         let hall = Hall {
             env,
             node,
@@ -179,13 +169,6 @@ impl Service {
         self.hall.follower_reads.store(on, Ordering::Relaxed);
     }
 
-=======
-        let (map, usage) = (RwLock::new(None), Usage::default());
-        let hall = Hall { env, node, wing, transport, metrics, health, started, map, usage };
-        Self { hall: Arc::new(hall) }
-    }
-
->>>>>>> tend
     /// How much the namespaces hold, as far as this node knows.
     pub fn usage(&self) -> &Usage {
         &self.hall.usage
