@@ -105,7 +105,6 @@ fn show(lease: &LeaseView, as_json: bool) {
     if as_json {
         return print::json(&json!(lease));
     }
-    let keys = lease.keys.map_or_else(String::new, |keys| format!(", {keys} keys"));
-    let (ttl, left) = (seconds(lease.ttl_ms), seconds(lease.expires_in_ms));
-    print::line(format!("{}: lives {left} of {ttl}{keys}", lease.id));
+    let left = lease.expires_in_ms.map_or_else(|| "an unknown part".to_owned(), seconds);
+    print::line(format!("{}: lives {left} of {}", lease.id, seconds(lease.ttl_ms)));
 }

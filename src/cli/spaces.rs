@@ -169,8 +169,8 @@ fn show(spaces: &[NamespaceView], as_json: bool) {
             space.name.clone(),
             space.id.to_string(),
             space.layout.clone(),
-            space.keys.to_string(),
-            space.bytes.to_string(),
+            space.keys.map_or_else(unknown, |keys| keys.to_string()),
+            space.bytes.map_or_else(unknown, |bytes| bytes.to_string()),
             quota,
             space.history.clone(),
             space.groups.to_string(),
@@ -195,4 +195,8 @@ pub(super) async fn limits(asked: Asked, env: &Env) -> Result<(), Failure> {
 /// A lease's time to live, for people.
 pub(super) fn seconds(ms: u64) -> String {
     format!("{:.1} s", Duration::from_millis(ms).as_secs_f64())
+}
+
+fn unknown() -> String {
+    "?".to_owned()
 }

@@ -280,21 +280,6 @@ impl Groups {
         ReadError::Stopped { reason: error.to_string() }
     }
 
-    /// The leases of a group that has a replica here.
-    pub fn leases(&self, group: GroupId) -> Option<Arc<LeaseTable>> {
-        self.group(group).map(|group| Arc::clone(group.leases()))
-    }
-
-    /// What a group holds of each namespace, as applied here.
-    pub fn figures(&self, _group: GroupId) -> BTreeMap<NamespaceId, Figures> {
-        BTreeMap::new()
-    }
-
-    /// The index of the group's oldest record of a request that may be retried.
-    pub fn once_oldest(&self, _group: GroupId) -> Option<u64> {
-        None
-    }
-
     /// Who leads a group, as far as the replica here knows.
     pub fn leader(&self, group: GroupId) -> Option<NodeId> {
         self.group(group)?.leader()

@@ -273,6 +273,6 @@ impl Facts for Replica<'_> {
     }
 
     fn once_oldest(&self) -> Option<u64> {
-        self.groups.once_oldest(self.group.id())
+        self.groups.once_oldest(self.group.id()).ok().flatten()
     }
 }

@@ -31,7 +31,8 @@ pub fn here(groups: &Groups, wanted: &[NamespaceId]) -> Vec<GroupFigures> {
     let of = |group: GroupId| {
         // Read before the figures: they may then be newer than said, never older.
         let applied = groups.state().applied(group.0).map_or(0, |applied| applied.index);
-        let all = groups.figures(group).into_iter();
+        // A replica that has just gone, or cannot be read, says nothing here and stops elsewhere.
+        let all = groups.figures(group).unwrap_or_default().into_iter();
         let namespaces = all
             .filter(|(namespace, _)| wanted.is_empty() || wanted.contains(namespace))
             .map(|(namespace, figures)| (namespace, figures.bytes, figures.keys))
