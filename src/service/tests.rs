@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::testing::{Way, World};
 use super::*;
 use crate::consensus::ProposeError;
+use crate::model::Attach;
 use crate::placement::RefusalCode;
 
 fn within(service: &Service, ms: u64) -> Context {
@@ -32,10 +33,7 @@ async fn the_leader_does_the_work_itself() {
     assert_eq!(wrote.reply, WriteReply::Put { created: true });
     let got = get(&service, ReadMode::Linearizable, 1_000).await.unwrap();
     let row = got.row.unwrap();
-    assert_eq!(
-        (row.value.as_ref(), row.revision, got.index),
-        (&b"v"[..], wrote.index, wrote.index)
-    );
+    assert_eq!((row.value.as_ref(), row.at, got.index), (&b"v"[..], wrote.index, wrote.index));
     assert_eq!(world.forwards(), [] as [u64; 0]);
 }
 
