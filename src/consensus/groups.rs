@@ -24,7 +24,7 @@ use super::network::NetworkFactory;
 use super::status::GroupStatus;
 use super::types::Fatal;
 use super::witness::Witness;
-use crate::model::{Figures, GroupId, NamespaceId, NodeId};
+use crate::model::{GroupId, NodeId};
 use crate::peer::Transport;
 use crate::placement::Catalog;
 use crate::runtime::Env;

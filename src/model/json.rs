@@ -274,7 +274,8 @@ impl Reader<'_> {
         }
         let token = self.text.get(start..self.at).unwrap_or_default();
         // Escapes, surrogates and UTF-8 are checked there.
-        serde_json::from_slice(token).map_err(|_| NoJson { at: start, reason: "a malformed text" })
+        serde_json::from_slice(token)
+            .map_err(|_malformed| NoJson { at: start, reason: "a malformed text" })
     }
 
     fn number(&mut self) -> Result<Json, NoJson> {

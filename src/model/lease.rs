@@ -70,7 +70,7 @@ impl FromStr for LeaseId {
         if text.len() != 16 || !text.as_bytes().iter().all(hex) {
             return Err(NoLeaseId);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| NoLeaseId)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_too_large| NoLeaseId)
     }
 }
 

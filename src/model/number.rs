@@ -202,9 +202,11 @@ mod tests {
 
         #[test]
         fn any_bytes_are_a_number_or_none(bytes: Vec<u8>, units: i128, scale: u8) {
-            drop(Decimal::parse(&bytes));
+            if let Ok(number) = Decimal::parse(&bytes) {
+                prop_assert_eq!(number.compare(number), Ordering::Equal);
+            }
             if let Ok(number) = Decimal::try_from((units, scale)) {
-                drop(number.plus(number));
+                prop_assert!(number.plus(Decimal::ZERO).is_ok_and(|sum| sum == number));
                 prop_assert_eq!(number.to_string().parse(), Ok(number));
             }
         }

@@ -47,7 +47,7 @@ pub enum Reply {
         /// The log index at which it was done.
         index: u64,
         /// What it came to. Never `Replayed` itself.
-        reply: Box<Reply>,
+        reply: Box<Self>,
     },
 }
 

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::*;
+use crate::model::denial::Denial;
 use crate::model::lease::{LeaseId, LeaseState};
 use crate::model::op::{Attach, Give, KeyOp, Require, Space, WriteOp};
+use crate::model::reply::KeyReply;
 use crate::model::row::Row;
 use crate::model::rows::data_key;
 use crate::model::{NamespaceId, Once, SlotRange};

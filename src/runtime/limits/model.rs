@@ -1,4 +1,6 @@
-//! Bounds of what the state machine keeps. Every replica must have the same.
+//! The bounds that the state machine keeps by itself, the same at every replica.
+//!
+//! Changing one changes what a replayed log comes to: all nodes change together.
 
 /// Longest content type that is kept with a value; real ones have a tenth of it.
 pub const CONTENT_TYPE_BYTES_MAX: usize = 255;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::lease::LeaseRow;
 use crate::model::lock::LockRow;
-use crate::model::op::{Cmp, Compare, Holder, LeaseOp, LockOp, NumberOp, Patch, Test, Txn, TxnOp};
+use crate::model::op::{Compare, Holder, LeaseOp, LockOp, NumberOp, Patch, Test, Txn, TxnOp};
 use crate::model::rows::{
     ATTACHED, LEASE, LOCK, ONCE, ONCE_AT, TALLY_KEY, attached_key, figures_key, kind_rows,
     split_attached_key, split_data_key, split_lease_key,
