@@ -1,0 +1,165 @@
+//! What a client has seen, as a vector of positions: group to index.
+//!
+//! Why it exists: one number cannot say "not older than what I have seen" when every group has an
+//! order of its own. Promises: reads back as printed; anything else is refused by its check; merging
+//! only ever asks for more. Does not promise: secrecy; a client that makes one up harms itself alone.
+//! The text is base64url without padding of a version byte, postcard, and eight bytes of xxh3.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::GroupId;
+use crate::runtime::limits::{GROUPS_MAX, SESSION_TEXT_BYTES_MAX};
+
+/// The version of the text.
+const VERSION: u8 = 1;
+
+/// Bytes of the check.
+const CHECK_BYTES: usize = 8;
+
+/// What a client has seen of each group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session(BTreeMap<GroupId, u64>);
+
+/// The text is no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no session that a node of this release has given: {why}")]
+pub struct SessionError {
+    why: &'static str,
+}
+
+impl Session {
+    /// Reads a session's text; the empty text is the empty session.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what [`Session`]'s `Display` writes.
+    pub fn parse(text: &str) -> Result<Self, SessionError> {
+        let wrong = |why| SessionError { why };
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        if text.len() > SESSION_TEXT_BYTES_MAX {
+            return Err(wrong("it is too long"));
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong("it is not base64url"))?;
+        let (sealed, check) =
+            bytes.split_last_chunk::<CHECK_BYTES>().ok_or_else(|| wrong("it is too short"))?;
+        if xxh3_64(sealed).to_be_bytes() != *check {
+            return Err(wrong("its check does not fit"));
+        }
+        let (&version, body) = sealed.split_first().ok_or_else(|| wrong("it is too short"))?;
+        if version != VERSION {
+            return Err(wrong("its version is unknown"));
+        }
+        let seen: BTreeMap<GroupId, u64> =
+            postcard::from_bytes(body).map_err(|_| wrong("its content cannot be read"))?;
+        if u64::try_from(seen.len()).is_ok_and(|groups| groups > GROUPS_MAX) {
+            return Err(wrong("it names more groups than there can be"));
+        }
+        Ok(Self(seen))
+    }
+
+    /// The client has seen this group at this index.
+    pub fn note(&mut self, group: GroupId, index: u64) {
+        let seen = self.0.entry(group).or_default();
+        *seen = (*seen).max(index);
+    }
+
+    /// The client has seen what both have seen.
+    pub fn merge(&mut self, other: &Self) {
+        for (&group, &index) in &other.0 {
+            self.note(group, index);
+        }
+    }
+
+    /// The index that a read of this group must reflect at least; 0 when none.
+    pub fn of(&self, group: GroupId) -> u64 {
+        self.0.get(&group).copied().unwrap_or(0)
+    }
+
+    /// All of it, in the order of groups.
+    pub fn iter(&self) -> impl Iterator<Item = (GroupId, u64)> + '_ {
+        self.0.iter().map(|(&group, &index)| (group, index))
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(GroupId, u64)> for Session {
+    fn from_iter<T: IntoIterator<Item = (GroupId, u64)>>(seen: T) -> Self {
+        let mut session = Self::default();
+        for (group, index) in seen {
+            session.note(group, index);
+        }
+        session
+    }
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = vec![VERSION];
+        bytes = postcard::to_extend(&self.0, bytes)
+            .expect("numbers are written into memory, which does not fail");
+        let check = xxh3_64(&bytes).to_be_bytes();
+        bytes.extend_from_slice(&check);
+        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_session_reads_back_as_printed(seen: BTreeMap<u64, u64>) {
+            let session: Session = seen.into_iter().map(|(g, i)| (GroupId(g), i)).collect();
+            prop_assert_eq!(Session::parse(&session.to_string()), Ok(session));
+        }
+
+        #[test]
+        fn any_text_is_a_session_or_an_error(text: String) {
+            drop(Session::parse(&text));
+        }
+    }
+
+    #[test]
+    fn a_changed_letter_is_noticed() {
+        let mut session = Session::default();
+        session.note(GroupId(3), 900);
+        let text = session.to_string();
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(Session::parse(&changed).is_err(), "{changed} passes for {text}");
+        }
+    }
+
+    #[test]
+    fn merging_asks_for_more_and_never_for_less() {
+        let mut session: Session = [(GroupId(1), 5), (GroupId(2), 9)].into_iter().collect();
+        session.merge(&[(GroupId(1), 7), (GroupId(2), 3)].into_iter().collect());
+        session.note(GroupId(3), 0);
+        assert_eq!([1, 2, 3, 4].map(|g| session.of(GroupId(g))), [7, 9, 0, 0]);
+    }
+
+    #[test]
+    fn a_far_too_long_text_is_refused_unread() {
+        let text = "A".repeat(SESSION_TEXT_BYTES_MAX + 1);
+        assert!(Session::parse(&text).unwrap_err().to_string().contains("too long"));
+    }
+}
