@@ -3,7 +3,7 @@
 //! Why it exists: the bounds that the state promises (docs: storage) must be checked on the machine
 //! at hand: `cargo run --release --example state_rate -- [directory]`. It needs about 1 GB there.
 //! The rows are 1,000,000 keys of 24 bytes with 128-byte values in 16 groups, overwritten three
-//! times at random; then one group of 1,000,000 rows is written out while it is written to. What it
+//! times at random, and once more with the old rows recorded; then one group of 1,000,000 rows is written out while it is written to. What it
 //! costs to make the effects, to read the old rows and to put the new ones is told apart.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring tool")]
@@ -19,7 +19,7 @@ use tetrarch::runtime::Env;
 use tetrarch::runtime::metrics::Metrics;
 use tetrarch::storage::disk::RealDisk;
 use tetrarch::storage::state::{State, StateMetrics, StateOptions};
-use tetrarch::storage::{Applied, Effect};
+use tetrarch::storage::{Applied, Effect, Recorded};
 
 const KEYS: u64 = 1_000_000;
 const GROUPS: u64 = 16;
@@ -50,6 +50,11 @@ fn many_groups(root: &Path) -> Result<(), Failure> {
         measure(&name, &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
         println!("  disk {}  {:?}", disk(root)?, state.stats());
     }
+    writer.record = true;
+    measure("overwrite, recorded", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
+    println!("  disk {}  {:?}", disk(root)?, state.stats());
+    writer.record = false;
+    measure("overwrite again", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
     reads(&state, "get, newest rows in memory")?;
     writer.work = Work::Make;
     measure("only make effects", &state, || writer.run(KEYS, |_, rng| rng.u64(0..KEYS)))?;
@@ -141,6 +146,8 @@ enum Work {
 struct Writer<'a> {
     state: &'a State,
     work: Work,
+    /// Whether the old rows go into the history.
+    record: bool,
     groups: u64,
     rng: fastrand::Rng,
     worst: Duration,
@@ -151,7 +158,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(state: &'a State) -> Self {
         let (rng, worst, noise) = (fastrand::Rng::with_seed(1), Duration::ZERO, Duration::ZERO);
-        Self { state, work: Work::ReadAndPut, groups: GROUPS, rng, worst, noise }
+        Self { state, work: Work::ReadAndPut, record: false, groups: GROUPS, rng, worst, noise }
     }
 
     fn run(
@@ -195,17 +202,18 @@ impl<'a> Writer<'a> {
             std::hint::black_box(effects);
             return Ok(());
         }
-        let (work, started) = (self.work, Instant::now());
+        let (work, record, started) = (self.work, self.record, Instant::now());
         self.state.apply(group + 1, |applying| {
-            for effect in &effects {
+            for effect in &mut effects {
                 if work != Work::Put {
-                    std::hint::black_box(applying.get(&effect.key)?);
+                    let before = std::hint::black_box(applying.get(&effect.key)?);
+                    effect.recorded = record.then_some(Recorded { before, note: 0 });
                 }
             }
-            if work != Work::Read {
-                applying.put_effects(effects);
-            }
             let index = applying.applied().map_or(0, |applied| applied.index) + 1;
+            if work != Work::Read {
+                applying.put_effects(index, effects);
+            }
             applying.set_applied(Applied { index, mark: Bytes::new() });
             Ok(())
         })?;

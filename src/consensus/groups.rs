@@ -252,13 +252,16 @@ impl Groups {
         if self.group(group).is_none() {
             return Err(ReadError::NotHere);
         }
-        self.base.state.get(group.0, key).map_err(|error| {
-            if matches!(error, StorageError::Corrupt { .. }) {
-                // The next start checks every checkpoint and says what to do.
-                self.base.env.tasks.fail(error.to_string());
-            }
-            ReadError::Stopped { reason: error.to_string() }
-        })
+        self.base.state.get(group.0, key).map_err(|error| self.cannot_read(&error))
+    }
+
+    /// What a failed read of the state comes to.
+    pub(super) fn cannot_read(&self, error: &StorageError) -> ReadError {
+        if matches!(error, StorageError::Corrupt { .. }) {
+            // The next start checks every checkpoint and says what to do.
+            self.base.env.tasks.fail(error.to_string());
+        }
+        ReadError::Stopped { reason: error.to_string() }
     }
 
     /// Who leads a group, as far as the replica here knows.

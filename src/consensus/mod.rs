@@ -27,6 +27,7 @@ pub mod inbox;
 pub mod ingress;
 pub mod leadership;
 pub mod log_store;
+mod looking_back;
 pub mod machine;
 pub mod marks;
 pub mod metrics;

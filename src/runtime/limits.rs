@@ -235,6 +235,9 @@ pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
 
 // --- consensus ------------------------------------------------------------------------------
 
+/// Between two looks whether a replica that has applied nothing yet has begun.
+pub const APPLIED_RETRY: Duration = Duration::from_millis(10);
+
 /// Entries applied in one step under a group's lock; readers of the group wait no longer than that.
 pub const APPLY_BATCH_ENTRIES: usize = 256;
 

@@ -66,10 +66,6 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    pub(super) fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
     /// The index of the last entry.
     pub(super) fn last(&self) -> u64 {
         self.changes.last().map_or(0, |change| change.index)
