@@ -22,6 +22,8 @@ pub const MOVE: Channel = Channel(6);
 pub const FORWARD: Channel = Channel(16);
 /// A node's own view of the cluster (the hall's).
 pub const STATUS: Channel = Channel(17);
+/// A question of a scan or a watch for a replica (the hall's).
+pub const FEED: Channel = Channel(18);
 
 /// Which Raft request a call carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

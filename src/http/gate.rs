@@ -10,7 +10,7 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use crate::runtime::Moment;
-use crate::service::{Context, Outcome};
+use crate::service::{Context, Outcome, Session};
 use crate::wire;
 
 use super::Front;
@@ -28,7 +28,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn context(&self) -> Context {
-        Context { deadline: self.deadline, request_id: self.id.clone() }
+        Context { deadline: self.deadline, request_id: self.id.clone(), session: Session::default() }
     }
 }
 

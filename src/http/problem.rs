@@ -116,6 +116,10 @@ fn status(kind: &ErrorKind) -> StatusCode {
         ErrorKind::Unavailable { .. } | ErrorKind::Overloaded { .. } => {
             StatusCode::SERVICE_UNAVAILABLE
         }
+        ErrorKind::CursorGone { .. } => StatusCode::GONE,
+        ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
+        ErrorKind::HistoryOff { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::TooManyWatches { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Undetermined { .. } => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

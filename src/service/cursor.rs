@@ -57,8 +57,8 @@ pub(super) struct WatchCursor {
     pub(super) scope: Scope,
     /// All of these entries are done with.
     pub(super) at: Steps,
-    /// The entry that is not: its group, index, and the last change of it that is.
-    pub(super) part: Option<(GroupId, u64, u32)>,
+    /// The entries that are not, though begun: group, index, and the last change that is.
+    pub(super) parts: Vec<(GroupId, u64, u32)>,
     /// While the initial state is not done with: the question and the next row key.
     pub(super) initial: Option<(u64, Bytes)>,
 }
@@ -186,14 +186,14 @@ mod tests {
     const SCOPE: Scope = Scope { cluster: 7, namespace: NamespaceId(3) };
 
     fn watch(vector: &Vector) -> WatchCursor {
-        WatchCursor { scope: SCOPE, at: vector.into(), part: None, initial: None }
+        WatchCursor { scope: SCOPE, at: vector.into(), parts: vec![], initial: None }
     }
 
     proptest! {
         #[test]
         fn cursors_read_back_as_written(
             vector in proptest::collection::btree_map(0u64.., any::<u64>(), 0..20),
-            edge: Vec<u8>, query: u64, part: Option<(u64, u64, u32)>,
+            edge: Vec<u8>, query: u64, parts: Vec<(u64, u64, u32)>,
         ) {
             let vector: Vector = vector.into_iter().map(|(g, i)| (GroupId(g), i)).collect();
             let cursor = ScanCursor {
@@ -203,7 +203,7 @@ mod tests {
             prop_assert_eq!(read.view.as_ref().and_then(Steps::vector), Some(vector.clone()));
             prop_assert_eq!(read, cursor);
             let cursor = WatchCursor {
-                part: part.map(|(g, i, s)| (GroupId(g), i, s)),
+                parts: parts.into_iter().map(|(g, i, s)| (GroupId(g), i, s)).collect(),
                 initial: Some((query, edge.into())),
                 ..watch(&vector)
             };

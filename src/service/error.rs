@@ -52,6 +52,34 @@ pub enum ErrorKind {
         /// The longest that is taken.
         limit: u64,
     },
+    /// What the cursor points into is not kept any more.
+    #[error("{reason}")]
+    CursorGone {
+        /// Of which kind it is.
+        gone: Gone,
+        /// What was lost.
+        reason: String,
+        /// Where to go on from, when there is such a place.
+        restart: Option<String>,
+    },
+    /// The cursor is none, or not one for this request.
+    #[error("{reason}")]
+    InvalidCursor {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The namespace keeps no history.
+    #[error("namespace {name:?} keeps no history: it cannot be watched")]
+    HistoryOff {
+        /// The namespace.
+        name: String,
+    },
+    /// This node serves as many watches as it may.
+    #[error("this node serves {limit} watches already")]
+    TooManyWatches {
+        /// How many it serves.
+        limit: usize,
+    },
     /// The cluster refused a change of the catalog.
     #[error("{reason}")]
     Refused {
@@ -87,6 +115,15 @@ pub enum ErrorKind {
     },
 }
 
+/// What a cursor can have lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// A scan's view.
+    View,
+    /// Changes that a watch has not seen.
+    History,
+}
+
 /// An error, and what is known of the group that it concerns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
@@ -117,7 +154,11 @@ impl ServiceError {
             | ErrorKind::TooLarge { .. }
             | ErrorKind::Refused { .. }
             | ErrorKind::Unavailable { .. }
-            | ErrorKind::Overloaded { .. } => Outcome::NotApplied,
+            | ErrorKind::Overloaded { .. }
+            | ErrorKind::CursorGone { .. }
+            | ErrorKind::InvalidCursor { .. }
+            | ErrorKind::HistoryOff { .. }
+            | ErrorKind::TooManyWatches { .. } => Outcome::NotApplied,
         }
     }
 
@@ -130,6 +171,11 @@ impl ServiceError {
             ErrorKind::KeyTooLong { .. } => "key_too_long",
             ErrorKind::TooLarge { .. } => "too_large",
             ErrorKind::Refused { .. } => "refused",
+            ErrorKind::CursorGone { gone: Gone::View, .. } => "view_gone",
+            ErrorKind::CursorGone { gone: Gone::History, .. } => "history_trimmed",
+            ErrorKind::InvalidCursor { .. } => "invalid_cursor",
+            ErrorKind::HistoryOff { .. } => "watch_off",
+            ErrorKind::TooManyWatches { .. } => "too_many_watches",
             ErrorKind::Unavailable { .. } => "unavailable",
             ErrorKind::Overloaded { .. } => "overloaded",
             ErrorKind::Undetermined { .. } => "undetermined",

@@ -13,12 +13,18 @@
 
 mod act;
 pub mod cluster;
+mod cursor;
 mod error;
+mod feed;
+mod flow;
 mod forward;
 mod inbox;
 pub mod metrics;
 mod pursue;
 mod route;
+mod scan;
+mod session;
+mod watch;
 mod wing;
 
 #[cfg(test)]
@@ -43,10 +49,14 @@ use crate::runtime::limits::READY_AGE_MAX;
 use crate::runtime::{Env, Moment};
 
 pub use cluster::ClusterView;
-pub use error::{ErrorKind, Outcome, ServiceError};
+pub use error::{ErrorKind, Gone, Outcome, ServiceError};
+pub use feed::{LocalFeed, Show};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
+pub use scan::{Counted, Item, KeyRange, ScanPage, ScanRequest, ScanStream};
+pub use session::{Session, SessionError};
+pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};
 pub use wing::{LocalRow, Wing};
 
 use forward::{Done, Work};
@@ -82,6 +92,7 @@ impl fmt::Debug for Parts {
 #[derive(Clone)]
 pub struct Service {
     hall: Arc<Hall>,
+    flow: Arc<flow::Flow>,
 }
 
 impl fmt::Debug for Service {
@@ -109,6 +120,8 @@ pub struct Context {
     pub deadline: Moment,
     /// The request's name in the logs.
     pub request_id: String,
+    /// What the client has seen: no read may be older.
+    pub session: Session,
 }
 
 /// Which reads are good enough.
@@ -190,8 +203,15 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let started = parts.env.clock.now();
         let Parts { env, node, wing, transport, metrics, health } = parts;
+        let reach = Arc::new(feed::HallReach {
+            env: env.clone(),
+            node,
+            wing: Arc::clone(&wing),
+            transport: Arc::clone(&transport),
+        });
+        let flow = flow::Flow::new(env.clone(), Arc::clone(&wing), reach);
         let map = RwLock::new(None);
-        Self { hall: Arc::new(Hall { env, node, wing, transport, metrics, health, started, map }) }
+        Self { flow, hall: Arc::new(Hall { env, node, wing, transport, metrics, health, started, map }) }
     }
 
     /// This node.

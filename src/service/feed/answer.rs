@@ -103,7 +103,11 @@ async fn changes(
     ask: &ChangesAsk,
     deadline: Moment,
 ) -> Result<ChangesAnswer, Declined> {
-    let patience = Duration::from_millis(ask.wait_ms).min(deadline.since(env.clock.now()));
+    let left = deadline.since(env.clock.now());
+    if ask.at_least > 0 {
+        reach(wing, group, ask.at_least, FEED_LAG_WAIT_MAX.min(left)).await?;
+    }
+    let patience = Duration::from_millis(ask.wait_ms).min(left);
     match reach(wing, group, ask.after.saturating_add(1), patience).await {
         // Nothing new is an answer too.
         Ok(()) | Err(Declined::Behind(_)) => {}

@@ -79,6 +79,8 @@ pub(in crate::service) struct ChangesAsk {
     pub(in crate::service) to: Bytes,
     /// About so many bytes.
     pub(in crate::service) bytes_max: usize,
+    /// Only a replica that has applied this index may answer.
+    pub(in crate::service) at_least: u64,
     /// How long to wait while nothing has been applied after `after`.
     pub(in crate::service) wait_ms: u64,
 }
@@ -238,7 +240,7 @@ mod tests {
             fold: Some(Fold { skip: 9, delimiter: Bytes::from_static(b"/") }),
         };
         let changes =
-            ChangesAsk { after: 9, from: key.clone(), to: key.clone(), bytes_max: 1, wait_ms: 5 };
+            ChangesAsk { after: 9, from: key.clone(), to: key.clone(), bytes_max: 1, at_least: 8, wait_ms: 5 };
         for ask in [Ask::ReadIndex, Ask::Page(page.clone()), Ask::Count(page), Ask::Changes(changes)]
         {
             let asked = Asked { group: GroupId(4), patience_ms: 12, ask };
