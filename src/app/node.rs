@@ -247,10 +247,8 @@ impl Node {
             match known {
                 Some(address) if address == self.address => return,
                 Some(_) => {
-                    let context = Context {
-                        deadline: self.env.clock.now() + CATALOG_PROPOSE_MAX,
-                        request_id: "announce".to_owned(),
-                    };
+                    let deadline = self.env.clock.now() + CATALOG_PROPOSE_MAX;
+                    let context = Context::new(deadline, "announce");
                     let (node, address) = (identity.node, self.address.clone());
                     let told = self.service.add_node(node, address, identity.incarnation, context);
                     if let Err(error) = told.await {

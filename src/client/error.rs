@@ -79,6 +79,9 @@ impl ClientError {
                 request_id: String::new(),
                 leader: None,
                 retry_after: None,
+                groups: None,
+                restart: None,
+                holder: None,
             };
             return Self::Refused { problem: Box::new(problem), place };
         }

@@ -107,10 +107,13 @@ impl Groups {
             }
             let mut applied = self.applied_watch(group);
             let left = deadline.since(self.env().clock.now());
-            match tokio::time::timeout(left, applied.wait_for(|applied| *applied >= index)).await {
-                Ok(Ok(_reached)) => return Ok(()),
+            let reached = tokio::time::timeout(left, applied.wait_for(|applied| *applied >= index))
+                .await
+                .map(|reached| reached.is_ok());
+            match reached {
+                Ok(true) => return Ok(()),
                 // Nothing is applied yet, or the group was discarded.
-                Ok(Err(_closed)) => tokio::time::sleep(APPLIED_RETRY.min(left)).await,
+                Ok(false) => tokio::time::sleep(APPLIED_RETRY.min(left)).await,
                 Err(_elapsed) => return Err(ReadError::TimedOut),
             }
             if left.is_zero() {

@@ -18,7 +18,7 @@ use super::codec::{self, AppliedMark};
 use super::types::{
     Answer, Entry, EntryPayload, LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
 };
-use crate::model::{self, Command, GroupId, Reply, View, ViewError};
+use crate::model::{self, Book, Command, GroupId, Reply, View, ViewError};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::Tasks;
 use crate::runtime::limits::APPLY_BATCH_ENTRIES;
@@ -95,6 +95,7 @@ impl Machine {
         let is_system = self.catalog.is_some();
         let replies = self.state.apply(group.0, |applying| {
             let mut replies = Vec::with_capacity(entries.len());
+            let mut book = Book::default();
             for entry in entries {
                 // A gap would skip a command on this replica alone, and it would differ for ever.
                 let expected = log_id.map_or(0, |id: LogId| id.index + 1);
@@ -111,11 +112,19 @@ impl Machine {
                     }
                     EntryPayload::Normal(payload) => {
                         let system = is_system.then_some(&mut catalog);
-                        apply_command(group, applying, entry.log_id.index, &payload.0, system)?
+                        apply_command(
+                            &mut book,
+                            group,
+                            applying,
+                            entry.log_id.index,
+                            &payload.0,
+                            system,
+                        )?
                     }
                 };
                 replies.push(reply.encode());
             }
+            applying.put_effects(last.log_id.index, book.flush());
             let mark = AppliedMark { log_id, membership: membership.clone() };
             applying.set_applied(Applied { index: last.log_id.index, mark: codec::encode(&mark) });
             Ok(replies)
@@ -134,6 +143,7 @@ impl Machine {
 }
 
 fn apply_command(
+    book: &mut Book,
     group: GroupId,
     applying: &mut Applying<'_>,
     index: u64,
@@ -159,8 +169,8 @@ fn apply_command(
         }
         return Ok(Reply::Catalog(reply.encode()));
     }
-    let outcome =
-        model::apply(&Rows(applying), index, &command).map_err(|error| stop(error.to_string()))?;
+    let outcome = model::apply(book, &Rows(applying), index, &command)
+        .map_err(|error| stop(error.to_string()))?;
     applying.put_effects(index, outcome.effects);
     Ok(outcome.reply)
 }
@@ -171,6 +181,10 @@ struct Rows<'a, 'b>(&'a Applying<'b>);
 impl View for Rows<'_, '_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
         self.0.get(key).map_err(|error| ViewError(error.to_string()))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.0.scan(from, to, limit).map_err(|error| ViewError(error.to_string()))
     }
 }
 

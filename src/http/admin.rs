@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 
 use crate::model::{Incarnation, NodeId};
 use crate::runtime::limits::ADMIN_BODY_BYTES_MAX;
@@ -11,13 +10,16 @@ use crate::wire::{
     ChangeReply, JoinRequest, KnownNode, ReplaceRequest, RouteReplica, RouteView, base_url,
 };
 
-use super::body::read_body;
+use super::body::read_json;
+use super::doc::params::RouteQuery;
 use super::facts::Facts;
 use super::parse::{query, route_query};
 use super::problem::Failure;
 use super::{Asked, Front, view};
 
-/// `GET /v1/cluster`.
+/// The cluster as this node sees it.
+#[utoipa::path(get, path = "/v1/cluster", operation_id = "get_cluster", tag = "cluster",
+    responses((status = 200, description = "Nodes and groups", body = crate::wire::ClusterView)))]
 pub(super) async fn cluster(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -27,23 +29,26 @@ pub(super) async fn cluster(
         return failure.response(&front, &asked);
     }
     let mut response = Json(view::cluster(&front.service.cluster().await)).into_response();
-    Facts::default().write(response.headers_mut(), &front);
+    Facts::default().write(response.headers_mut(), &front, &asked);
     response
 }
 
-/// `GET /v1/route?ns=&key=`.
+/// Where a key lives.
+#[utoipa::path(get, path = "/v1/route", operation_id = "get_route", tag = "cluster",
+    params(RouteQuery),
+    responses((status = 200, description = "Its group and nodes", body = RouteView)))]
 pub(super) async fn route(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     request: Request,
 ) -> Response {
-    match find(&front, request.uri().query()) {
+    match find(&front, &asked, request.uri().query()) {
         Ok(response) => response,
         Err(failure) => failure.response(&front, &asked),
     }
 }
 
-fn find(front: &Front, raw: Option<&str>) -> Result<Response, Failure> {
+fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
     let (namespace, key) = route_query(raw)?;
     let route = front.service.route(&namespace, &key)?;
     let facts = Facts { group: Some(route.group), leader: route.leader, ..Facts::default() };
@@ -61,11 +66,14 @@ fn find(front: &Front, raw: Option<&str>) -> Result<Response, Failure> {
         epoch: route.epoch,
     };
     let mut response = Json(view).into_response();
-    facts.write(response.headers_mut(), front);
+    facts.write(response.headers_mut(), front, asked);
     Ok(response)
 }
 
-/// `POST /v1/cluster/nodes`.
+/// Makes a node known to the cluster.
+#[utoipa::path(post, path = "/v1/cluster/nodes", operation_id = "add_node", tag = "cluster",
+    request_body = JoinRequest,
+    responses((status = 200, description = "It is known", body = ChangeReply)))]
 pub(super) async fn join(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -78,7 +86,7 @@ pub(super) async fn join(
 }
 
 async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
-    let JoinRequest { id, address, incarnation } = json(front, asked, request).await?;
+    let JoinRequest { id, address, incarnation } = read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
     let digits = incarnation.len() == 16 && incarnation.bytes().all(|b| b.is_ascii_hexdigit());
     let incarnation = digits.then(|| u64::from_str_radix(&incarnation, 16).ok()).flatten();
     let incarnation =
@@ -87,10 +95,13 @@ async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Resp
         .service
         .add_node(NodeId(id), address, Incarnation(incarnation), asked.context())
         .await?;
-    Ok(changed(front, epoch))
+    Ok(changed(front, asked, epoch))
 }
 
-/// `POST /v1/cluster/replace`.
+/// Has one node take over the replicas of another.
+#[utoipa::path(post, path = "/v1/cluster/replace", operation_id = "replace_node", tag = "cluster",
+    request_body = ReplaceRequest,
+    responses((status = 200, description = "Decided; the moves follow", body = ChangeReply)))]
 pub(super) async fn replace(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
@@ -103,25 +114,13 @@ pub(super) async fn replace(
 }
 
 async fn replace_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
-    let ReplaceRequest { old, new } = json(front, asked, request).await?;
+    let ReplaceRequest { old, new } = read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
     let epoch = front.service.replace(NodeId(old), NodeId(new), asked.context()).await?;
-    Ok(changed(front, epoch))
-}
-
-async fn json<T: DeserializeOwned>(
-    front: &Front,
-    asked: &Asked,
-    request: Request,
-) -> Result<T, Failure> {
-    query(request.uri().query(), &[])?;
-    let limit = u64::try_from(ADMIN_BODY_BYTES_MAX).unwrap_or(u64::MAX);
-    let body = read_body(request, limit, asked.deadline, front.service.env()).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Failure::invalid(format!("the body is not the JSON expected: {error}")))
+    Ok(changed(front, asked, epoch))
 }
 
 /// The answer to a change: with it, a newcomer can reach everyone.
-fn changed(front: &Front, epoch: u64) -> Response {
+fn changed(front: &Front, asked: &Asked, epoch: u64) -> Response {
     let catalog = front.service.catalog();
     let nodes = catalog.iter().flat_map(|catalog| catalog.present_nodes());
     let known = |(id, entry): (NodeId, &crate::placement::NodeEntry)| KnownNode {
@@ -136,6 +135,6 @@ fn changed(front: &Front, epoch: u64) -> Response {
         groups: catalog.as_ref().map_or(0, |c| c.groups.keys().filter(|g| g.0 != 0).count() as u64),
     };
     let mut response = Json(reply).into_response();
-    Facts::default().write(response.headers_mut(), front);
+    Facts::default().write(response.headers_mut(), front, asked);
     response
 }

@@ -5,16 +5,20 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::{GroupId, NodeId};
-use crate::service::{ReadMode, ceil_ms};
-use crate::wire::{KV_GROUP, KV_INDEX, KV_LEADER, KV_READ, KV_SERVED_BY, base_url};
+use crate::service::{ReadMode, Session, ceil_ms};
+use crate::wire::{
+    KV_GROUP, KV_INDEX, KV_LEADER, KV_READ, KV_REPLAYED, KV_SERVED_BY, KV_SESSION, base_url,
+};
 
-use super::Front;
+use super::{Asked, Front};
 
 const GROUP: HeaderName = HeaderName::from_static(KV_GROUP);
 const INDEX: HeaderName = HeaderName::from_static(KV_INDEX);
 const LEADER: HeaderName = HeaderName::from_static(KV_LEADER);
 const READ: HeaderName = HeaderName::from_static(KV_READ);
 const SERVED_BY: HeaderName = HeaderName::from_static(KV_SERVED_BY);
+const SESSION: HeaderName = HeaderName::from_static(KV_SESSION);
+const REPLAYED: HeaderName = HeaderName::from_static(KV_REPLAYED);
 
 /// What is known about an answer.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +30,30 @@ pub(super) struct Facts {
     pub(super) leader: Option<NodeId>,
     /// The node that did the work; this one when nothing else is said.
     pub(super) served_by: Option<NodeId>,
+    /// What the answer reflects beside its group and index: of answers from several groups.
+    pub(super) seen: Option<Session>,
+    /// Whether it is the answer of an earlier request.
+    pub(super) replayed: bool,
 }
 
 impl Facts {
-    /// Adds the headers.
-    pub(super) fn write(&self, headers: &mut HeaderMap, front: &Front) {
+    /// Adds the headers. The client's session comes back with what this answer shows.
+    pub(super) fn write(&self, headers: &mut HeaderMap, front: &Front, asked: &Asked) {
+        let mut session = asked.session.clone();
+        if let Some(seen) = &self.seen {
+            session.merge(seen);
+        }
+        if let (Some(group), Some(index)) = (self.group, self.index) {
+            session.note(group, index);
+        }
+        if !session.is_empty()
+            && let Ok(session) = HeaderValue::try_from(session.to_string())
+        {
+            headers.insert(SESSION, session);
+        }
+        if self.replayed {
+            headers.insert(REPLAYED, HeaderValue::from_static("?1"));
+        }
         if let Some(group) = self.group {
             headers.insert(GROUP, HeaderValue::from(group.0));
         }
@@ -56,14 +79,14 @@ impl Facts {
 }
 
 fn read_value(mode: ReadMode, age: Option<Duration>) -> HeaderValue {
-    match (mode, age) {
-        (ReadMode::Linearizable, _) => HeaderValue::from_static("linearizable"),
-        (ReadMode::Stale, None) => HeaderValue::from_static("stale; age=unknown"),
-        (ReadMode::Stale, Some(age)) => {
-            HeaderValue::try_from(format!("stale; age-ms={}", ceil_ms(age)))
-                .expect("digits and letters are a header value")
-        }
-    }
+    let name = match mode {
+        ReadMode::Linearizable => return HeaderValue::from_static("linearizable"),
+        ReadMode::Stale => "stale",
+        ReadMode::Bounded(_) => "bounded",
+        ReadMode::Session => "session",
+    };
+    let age = age.map_or("age=unknown".to_owned(), |age| format!("age-ms={}", ceil_ms(age)));
+    HeaderValue::try_from(format!("{name}; {age}")).expect("digits and letters are a header value")
 }
 
 #[cfg(test)]
@@ -77,6 +100,8 @@ mod tests {
             (ReadMode::Linearizable, None, "linearizable"),
             (ReadMode::Stale, None, "stale; age=unknown"),
             (ReadMode::Stale, age, "stale; age-ms=2"),
+            (ReadMode::Bounded(Duration::ZERO), age, "bounded; age-ms=2"),
+            (ReadMode::Session, None, "session; age=unknown"),
         ] {
             assert_eq!(read_value(mode, age), text);
         }

@@ -3,19 +3,23 @@
 //! Promises: no answer without a `Request-Id`; no more requests at a time than the bound, except for
 //! the probes, which must answer when nothing else does. Allocates a request id and a span, no more.
 
+use std::time::Duration;
+
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
 use crate::runtime::Moment;
-use crate::service::{Context, Outcome, Session};
+use crate::service::{Context, OnceKey, Outcome, Session};
 use crate::wire;
 
 use super::Front;
-use super::parse::{request_id, request_timeout};
+use super::parse::{request_id, request_timeout, text_header};
+use super::places::Bound;
 use super::problem::Failure;
+use super::routes::entry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
 
@@ -24,12 +28,27 @@ const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
 pub(super) struct Asked {
     pub(super) id: String,
     pub(super) deadline: Moment,
+    /// How long the client waits, from which the deadline came.
+    pub(super) patience: Duration,
+    pub(super) session: Session,
 }
 
 impl Asked {
+    /// What goes with a request to the hall.
     pub(super) fn context(&self) -> Context {
-        Context { deadline: self.deadline, request_id: self.id.clone(), session: Session::default() }
+        self.context_once(None)
     }
+
+    /// The same for a request that may be repeated.
+    pub(super) fn context_once(&self, once: Option<OnceKey>) -> Context {
+        let (deadline, request_id) = (self.deadline, self.id.clone());
+        Context { deadline, request_id, once, session: self.session.clone() }
+    }
+}
+
+fn session(headers: &HeaderMap) -> Result<Session, Failure> {
+    let text = text_header(headers, wire::KV_SESSION)?.unwrap_or_default();
+    Session::parse(text).map_err(|error| Failure::invalid(format!("KV-Session: {error}")))
 }
 
 /// Lets a request through, or answers in its place.
@@ -38,22 +57,18 @@ pub(super) async fn gate(State(front): State<Front>, mut request: Request, next:
     let began = env.clock.now();
     let running = front.metrics.began();
     let (id, id_value) = request_id(request.headers()).unwrap_or_else(|| made_id(env.rng.next()));
-    let route =
-        request.extensions().get::<MatchedPath>().map_or("unmatched", |p| label(p.as_str()));
+    let entry = request.extensions().get::<MatchedPath>().and_then(|path| entry(path.as_str()));
+    let route = entry.map_or("unmatched", |entry| entry.path);
     let method = method_label(request.method());
-    let timeout = request_timeout(request.headers());
-    let deadline = began + timeout.as_ref().copied().unwrap_or_default();
-    let asked = Asked { id, deadline };
-    let place =
-        if is_probe(route) { Some(None) } else { front.places.try_acquire().ok().map(Some) };
-    let mut response = match (timeout, &place) {
+    let said = request_timeout(request.headers())
+        .and_then(|patience| Ok((patience, session(request.headers())?)));
+    let (patience, seen) = said.as_ref().ok().cloned().unwrap_or_default();
+    let asked = Asked { id, deadline: began + patience, patience, session: seen };
+    let bound = entry.map_or(Bound::Request, |entry| entry.bound);
+    let place = front.places.of(bound);
+    let mut response = match (said, &place) {
         (Err(failure), _) => failure.response(&front, &asked),
-        (Ok(_), None) => {
-            let detail = "this node serves as many requests as it can";
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Failure::refused(status, "overloaded", detail).response(&front, &asked)
-        }
-        (Ok(_), Some(_)) => {
+        (Ok(_), Ok(_)) => {
             let span = tracing::info_span!(
                 "request",
                 node = front.service.node().0,
@@ -65,6 +80,7 @@ pub(super) async fn gate(State(front): State<Front>, mut request: Request, next:
             request.extensions_mut().insert(asked);
             next.run(request).instrument(span).await
         }
+        (Ok(_), Err(full)) => Failure::overloaded(*full).response(&front, &asked),
     };
     response.headers_mut().insert(REQUEST_ID, id_value);
     let status = response.status();
@@ -81,11 +97,6 @@ fn made_id(number: u64) -> (String, HeaderValue) {
     (id, value)
 }
 
-/// A route's name in metrics: a bounded set, whatever clients ask for.
-fn label(pattern: &str) -> &'static str {
-    super::ROUTES.iter().copied().find(|route| *route == pattern).unwrap_or("unmatched")
-}
-
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -97,8 +108,4 @@ fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-fn is_probe(route: &str) -> bool {
-    matches!(route, super::LIVEZ | super::READYZ | super::METRICS)
 }

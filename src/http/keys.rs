@@ -1,41 +1,114 @@
-//! One key: GET, HEAD, PUT, DELETE with raw bodies.
+//! One key, read: GET and HEAD with conditions, raw or in an envelope.
 //!
-//! Promises: everything that can be refused is refused before the body is read, and a body is never
-//! buffered beyond its namespace's limit. What this release does not know (conditions, idempotency
-//! keys) is refused: ignoring it would break a promise that the client relies on.
+//! Promises: the conditions of RFC 9110 in its order (`If-Match`, then `If-None-Match`, then
+//! `If-Modified-Since`), on the row that was read and no other; what is not understood is refused.
+//! Writing is in `change`.
 
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
+use bytes::Bytes;
 
-use crate::model::WriteOp;
-use crate::service::{Got, WriteReply, Wrote};
+use crate::model::{GroupId, Row};
+use crate::service::Got;
 
-use super::body::read_body;
+use super::doc::params::{KeyPath, ReadHeaders, ReadQuery};
+use super::envelope::{content_type, row_headers, row_response, tag};
 use super::facts::Facts;
-use super::parse::{key_path, query, read_mode};
-use super::problem::Failure;
+use super::parse::accept::Accept;
+use super::parse::etag::{Comparison, listed};
+use super::parse::time::http_seconds;
+use super::parse::{Query, key_path, namespace_path, once_header};
+use super::problem::{Failure, More};
 use super::{Asked, Front};
 
-/// `GET` and `HEAD`.
+/// Which key of which namespace a request is about.
+#[derive(Debug)]
+pub(super) struct KeyAddress<'a> {
+    pub(super) namespace: String,
+    pub(super) key: Bytes,
+    pub(super) query: Query<'a>,
+}
+
+/// The key of a path, or of `?key64=` where the path has none.
+pub(super) fn key_address<'a>(
+    uri: &'a Uri,
+    known: &[&str],
+    known64: &[&str],
+) -> Result<KeyAddress<'a>, Failure> {
+    if uri.path().contains("/keys/") {
+        let (namespace, key) = key_path(uri.path())?;
+        return Ok(KeyAddress { namespace, key, query: Query::of(uri.query(), known)? });
+    }
+    let query = Query::of(uri.query(), known64)?;
+    let key = match query.text("key64")? {
+        Some(text) => super::parse::base64url("key64", &text)?,
+        None => return Err(Failure::invalid("the query needs key64=")),
+    };
+    if key.is_empty() {
+        return Err(Failure::invalid("the key is empty"));
+    }
+    Ok(KeyAddress { namespace: namespace_path(uri.path())?, key, query })
+}
+
+/// Reads a key.
+///
+/// The raw value with its content type; an envelope of JSON when `Accept` names it.
+#[utoipa::path(
+    get,
+    path = "/v1/ns/{ns}/keys/{key}",
+    operation_id = "get_key",
+    tag = "keys",
+    params(KeyPath, ReadQuery, ReadHeaders),
+    responses(
+        (status = 200, description = "The value",
+            content((Vec<u8> = "*/*"), (crate::wire::Envelope = "application/json"))),
+        (status = 304, description = "The client has it already"),
+    )
+)]
 pub(super) async fn get(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    match get_key(&front, &asked, &parts.uri).await {
+    match get_key(&front, &asked, &parts).await {
         Ok(response) => response,
         Err(failure) => failure.response(&front, &asked),
     }
 }
 
-async fn get_key(front: &Front, asked: &Asked, uri: &Uri) -> Result<Response, Failure> {
-    let (namespace, key) = key_path(uri.path())?;
-    let mode = read_mode(uri.query())?;
-    let got = front.service.get(&namespace, key, mode, asked.context()).await?;
+/// Reads what is known of a key, without its value.
+#[utoipa::path(
+    head,
+    path = "/v1/ns/{ns}/keys/{key}",
+    operation_id = "head_key",
+    tag = "keys",
+    params(KeyPath, ReadQuery, ReadHeaders),
+    responses(
+        (status = 200, description = "The key exists; the headers are those of a GET"),
+        (status = 304, description = "The client has it already"),
+    )
+)]
+pub(super) async fn head(
+    front: State<Front>,
+    asked: Extension<Asked>,
+    request: Request,
+) -> Response {
+    get(front, asked, request).await
+}
+
+async fn get_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
+    let known = ["read", "max_staleness"];
+    let address = key_address(&parts.uri, &known, &["read", "max_staleness", "key64"])?;
+    let KeyAddress { namespace, key, query } = address;
+    refuse_unknown_promises(&parts.headers)?;
+    let mode = query.read_mode()?;
+    let accept = Accept::of(&parts.headers)?;
+    let conditions = Conditions::of(&parts.headers)?;
+    let got = front.service.get(&namespace, key.clone(), mode, asked.context()).await?;
     tracing::Span::current().record("group", got.group.0);
     let Got { row, group, index, read, staleness, served_by, leader } = got;
     let facts = Facts {
@@ -44,116 +117,83 @@ async fn get_key(front: &Front, asked: &Asked, uri: &Uri) -> Result<Response, Fa
         read: Some((read, staleness)),
         leader,
         served_by: Some(served_by),
+        ..Facts::default()
     };
-    let Some(row) = row else {
-        let detail = format!("the key does not exist as of index {index} of group {group}");
-        return Err(Failure {
-            facts: Box::new(facts),
-            ..Failure::refused(StatusCode::NOT_FOUND, "key_not_found", detail)
-        });
-    };
-    let mut response = Response::new(Body::from(row.value));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::ETAG, etag(group.0, row.revision));
-    facts.write(headers, front);
-    Ok(response)
-}
-
-/// `PUT`.
-pub(super) async fn put(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    match put_key(&front, &asked, request).await {
-        Ok(response) => response,
-        Err(failure) => failure.response(&front, &asked),
-    }
-}
-
-async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
-    let (namespace, key) = key_path(request.uri().path())?;
-    query(request.uri().query(), &[])?;
-    refuse_unknown_promises(request.headers())?;
-    let limits = front.service.admit(&namespace, &key)?;
-    let location = HeaderValue::from_str(request.uri().path()).ok();
-    let env = front.service.env();
-    let value = read_body(request, limits.value_bytes_max, asked.deadline, env).await?;
-    let op = WriteOp::Put { value };
-    let wrote = front.service.write(&namespace, key, op, asked.context()).await?;
-    let created = wrote.reply == WriteReply::Put { created: true };
-    let mut response = written(front, &wrote);
-    let headers = response.headers_mut();
-    headers.insert(header::ETAG, etag(wrote.group.0, wrote.index));
-    if created {
-        if let Some(location) = location {
-            headers.insert(header::LOCATION, location);
+    let Some(row) = row else { return Err(Failure::no_key(facts)) };
+    let mut response = match conditions.judge(group, &row) {
+        Judgement::Send => {
+            let enveloped = accept.wants_envelope(content_type(&row));
+            row_response(&key, group, row, enveloped)
         }
-        *response.status_mut() = StatusCode::CREATED;
-    }
+        Judgement::NotModified => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            row_headers(response.headers_mut(), group, &row);
+            response
+        }
+        Judgement::Unmet => return Err(unmet(group, &row, facts)),
+    };
+    facts.write(response.headers_mut(), front, asked);
     Ok(response)
 }
 
-/// `DELETE`.
-pub(super) async fn delete(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
-    match delete_key(&front, &asked, &parts).await {
-        Ok(response) => response,
-        Err(failure) => failure.response(&front, &asked),
+fn unmet(group: GroupId, row: &Row, facts: Facts) -> Failure {
+    let more = More {
+        etag: Some(tag(group, row)),
+        revision: Some(row.revision),
+        ..More::default()
+    };
+    let detail = "the key's newest write is none of those in If-Match";
+    let status = StatusCode::PRECONDITION_FAILED;
+    let failure = Failure::refused(status, "precondition_failed", detail);
+    Failure { facts: Box::new(facts), more: Box::new(more), ..failure }
+}
+
+/// The conditions of a read.
+#[derive(Debug)]
+struct Conditions {
+    wanted: Option<super::parse::etag::Tags>,
+    unwanted: Option<super::parse::etag::Tags>,
+    since: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Send,
+    NotModified,
+    Unmet,
+}
+
+impl Conditions {
+    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        // A date that is none is passed over, as RFC 9110 §13.1.3 demands.
+        let since = once_header(headers, header::IF_MODIFIED_SINCE.as_str())?;
+        Ok(Self {
+            wanted: listed(headers, &header::IF_MATCH, Comparison::Strong)?,
+            unwanted: listed(headers, &header::IF_NONE_MATCH, Comparison::Weak)?,
+            since: since.and_then(|value| value.to_str().ok()).and_then(http_seconds),
+        })
+    }
+
+    fn judge(&self, group: GroupId, row: &Row) -> Judgement {
+        let tag = tag(group, row);
+        if self.wanted.as_ref().is_some_and(|tags| !tags.matches(tag)) {
+            return Judgement::Unmet;
+        }
+        let known = match (&self.unwanted, self.since) {
+            (Some(tags), _) => tags.matches(tag),
+            (None, Some(since)) => row.modified_ms / 1000 <= since,
+            (None, None) => false,
+        };
+        if known { Judgement::NotModified } else { Judgement::Send }
     }
 }
 
-async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
-    let (namespace, key) = key_path(parts.uri.path())?;
-    query(parts.uri.query(), &[])?;
-    refuse_unknown_promises(&parts.headers)?;
-    let wrote = front.service.write(&namespace, key, WriteOp::Delete, asked.context()).await?;
-    if wrote.reply == (WriteReply::Deleted { existed: false }) {
-        let detail =
-            format!("the key did not exist at index {} of group {}", wrote.index, wrote.group);
-        return Err(Failure {
-            facts: Box::new(facts_of(&wrote)),
-            ..Failure::refused(StatusCode::NOT_FOUND, "key_not_found", detail)
-        });
-    }
-    Ok(written(front, &wrote))
-}
-
-fn written(front: &Front, wrote: &Wrote) -> Response {
-    tracing::Span::current().record("group", wrote.group.0);
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    facts_of(wrote).write(response.headers_mut(), front);
-    response
-}
-
-fn facts_of(wrote: &Wrote) -> Facts {
-    Facts {
-        group: Some(wrote.group),
-        index: Some(wrote.index),
-        read: None,
-        leader: wrote.leader,
-        served_by: wrote.leader,
-    }
-}
-
-/// Strong: it names one write of one group's order.
-fn etag(group: u64, revision: u64) -> HeaderValue {
-    HeaderValue::try_from(format!("\"{group}-{revision}\""))
-        .expect("digits and quotes are a header value")
-}
-
-fn refuse_unknown_promises(headers: &HeaderMap) -> Result<(), Failure> {
-    for name in
-        ["if-match", "if-none-match", "if-unmodified-since", "idempotency-key", "content-range"]
-    {
+/// What would be broken if it were passed over.
+pub(super) fn refuse_unknown_promises(headers: &HeaderMap) -> Result<(), Failure> {
+    for name in ["if-unmodified-since", "content-range"] {
         if headers.contains_key(name) {
-            let detail = format!("the header {name} is not supported by this release");
+            let detail = format!("the header {name} is not supported: use If-Match");
             return Err(Failure::invalid(detail));
         }
     }

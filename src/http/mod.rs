@@ -1,7 +1,8 @@
 //! The front door: routes, headers, status codes, JSON.
 //!
 //! ```text
-//!   serve ---> gate (id, deadline, bound, span, count) ---> keys | admin | probes ---> service
+//!   serve ---> gate (id, deadline, session, bound, span, count) ---> a handler ---> service
+//!   (pulse)      handlers: keys, change, txn, batch, spaces, leases, locks | admin, bounds, doc, probes
 //! ```
 //!
 //! Promises: a bad request is refused before anything reaches a log; every error is a problem with a
@@ -10,51 +11,51 @@
 //! Relies on: axum, hyper; [`Service`] for everything that is asked; [`crate::wire`] for names.
 
 mod admin;
+mod batch;
 mod body;
+mod bounds;
+mod change;
+mod doc;
+mod envelope;
 mod facts;
 mod gate;
 mod keys;
+mod leases;
+mod locks;
 mod metrics;
+mod once;
 mod parse;
+mod patch;
+mod places;
 mod probes;
 mod problem;
+mod pulse;
+mod routes;
 mod serve;
+mod spaces;
+mod steps;
+mod txn;
 mod view;
 
 #[cfg(test)]
 mod tests;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::response::Response;
-use axum::routing::{get, post};
-use tokio::sync::Semaphore;
 
 use crate::runtime::limits::HTTP_REQUESTS_MAX;
 use crate::runtime::metrics::Metrics;
 use crate::service::Service;
-use crate::wire::{CLUSTER_PATH, NODES_PATH, REPLACE_PATH, ROUTE_PATH};
 
 pub use metrics::HttpMetrics;
 pub use serve::serve;
 
 use gate::Asked;
+use places::Places;
 use problem::Failure;
-
-const KEYS: &str = "/v1/ns/{ns}/keys/{*key}";
-/// The path of an empty key, which the pattern above does not take.
-const EMPTY_KEY: &str = "/v1/ns/{ns}/keys/";
-const LIVEZ: &str = "/livez";
-const READYZ: &str = "/readyz";
-const METRICS: &str = "/metrics";
-
-/// All routes, by the names that they have in metrics.
-const ROUTES: [&str; 9] =
-    [KEYS, EMPTY_KEY, CLUSTER_PATH, NODES_PATH, REPLACE_PATH, ROUTE_PATH, LIVEZ, READYZ, METRICS];
 
 /// What every handler stands on.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ struct Front {
     service: Service,
     metrics: HttpMetrics,
     registry: Metrics,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// Bounds of the front door that tests tighten; the defaults are those of `runtime::limits`.
@@ -90,19 +91,16 @@ pub fn router(
         service,
         metrics: HttpMetrics::new(registry),
         registry: registry.clone(),
-        places: Arc::new(Semaphore::new(options.requests_max)),
+        places: Places::new(options),
     };
-    let key_methods = get(keys::get).put(keys::put).delete(keys::delete);
-    Router::new()
-        .route(KEYS, key_methods.clone())
-        .route(EMPTY_KEY, key_methods)
-        .route(CLUSTER_PATH, get(admin::cluster))
-        .route(NODES_PATH, post(admin::join))
-        .route(REPLACE_PATH, post(admin::replace))
-        .route(ROUTE_PATH, get(admin::route))
-        .route(LIVEZ, get(probes::livez))
-        .route(READYZ, get(probes::readyz))
-        .route(METRICS, get(probes::metrics))
+    let mut router = Router::new();
+    for entry in routes::TABLE {
+        router = router.route(entry.path, (entry.open)());
+        if let Some(empty) = entry.without_rest() {
+            router = router.route(empty, (entry.open)());
+        }
+    }
+    router
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
         .layer(from_fn_with_state(front.clone(), gate::gate))
@@ -117,6 +115,6 @@ async fn wrong_method(State(front): State<Front>, Extension(asked): Extension<As
 }
 
 async fn nowhere(State(front): State<Front>, Extension(asked): Extension<Asked>) -> Response {
-    let detail = "docs/api.md lists all resources";
+    let detail = "/openapi.json lists all resources";
     Failure::refused(StatusCode::NOT_FOUND, "not_found", detail).response(&front, &asked)
 }

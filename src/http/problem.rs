@@ -8,11 +8,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::placement::RefusalCode;
-use crate::service::{ErrorKind, Outcome, ServiceError};
-use crate::wire::{self, PROBLEM_JSON, Problem};
+use crate::model::LockPlace;
+use crate::service::{EntityTag, ErrorKind, Outcome, ServiceError};
+use crate::wire::{self, KV_REVISION, PROBLEM_JSON, Problem};
 
 use super::facts::Facts;
-use super::{Asked, Front};
+use super::{Asked, Front, parse};
 
 /// An error on its way to the client.
 #[derive(Debug)]
@@ -23,6 +24,18 @@ pub(super) struct Failure {
     pub(super) outcome: Outcome,
     /// Boxed, so that the way of an answer without error stays narrow.
     pub(super) facts: Box<Facts>,
+    /// What only some errors say.
+    pub(super) more: Box<More>,
+}
+
+/// Members and headers of single kinds of errors.
+#[derive(Debug, Default)]
+pub(super) struct More {
+    pub(super) etag: Option<EntityTag>,
+    pub(super) revision: Option<u64>,
+    pub(super) groups: Option<Vec<u64>>,
+    pub(super) restart: Option<String>,
+    pub(super) holder: Option<wire::LockHolder>,
 }
 
 impl Failure {
@@ -32,8 +45,26 @@ impl Failure {
         code: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let (outcome, facts) = (Outcome::NotApplied, Box::default());
-        Self { status, code, detail: detail.into(), outcome, facts }
+        let (facts, more) = (Box::default(), Box::default());
+        Self { status, code, detail: detail.into(), outcome: Outcome::NotApplied, facts, more }
+    }
+
+    /// A body of a media type that is not taken here.
+    pub(super) fn unsupported(detail: impl Into<String>) -> Self {
+        Self::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    /// More than this node does at a time.
+    pub(super) fn overloaded(detail: impl Into<String>) -> Self {
+        Self::refused(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+    }
+
+    /// The key does not exist.
+    pub(super) fn no_key(facts: Facts) -> Self {
+        let (group, index) = (facts.group.unwrap_or_default(), facts.index.unwrap_or_default());
+        let detail = format!("the key does not exist as of index {index} of group {group}");
+        let failure = Self::refused(StatusCode::NOT_FOUND, "key_not_found", detail);
+        Self { facts: Box::new(facts), ..failure }
     }
 
     /// A request that makes no sense.
@@ -53,16 +84,21 @@ impl Failure {
             tracing::error!(request_id = asked.id, detail = self.detail, "request failed");
         }
         let retry_after = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        let detail = self.public_detail();
+        let More { etag, revision, groups, restart, holder } = *self.more;
         let problem = Problem {
             kind: format!("urn:tetrarch:problem:{}", self.code),
             title: title(self.code).to_owned(),
             status: self.status.as_u16(),
-            detail: self.public_detail(),
+            detail,
             code: self.code.to_owned(),
             outcome: wire_outcome(self.outcome),
             request_id: asked.id.clone(),
             leader: self.facts.leader_url(front),
             retry_after,
+            groups,
+            restart,
+            holder,
         };
         let body = serde_json::to_vec(&problem).expect("a problem holds only strings and numbers");
         let mut response = Response::new(Body::from(body));
@@ -76,7 +112,13 @@ impl Failure {
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        self.facts.write(headers, front);
+        if let Some(etag) = etag {
+            headers.insert(header::ETAG, parse::etag::header_value(etag));
+        }
+        if let Some(revision) = revision {
+            headers.insert(KV_REVISION, HeaderValue::from(revision));
+        }
+        self.facts.write(headers, front, asked);
         response.extensions_mut().insert(self.outcome);
         response
     }
@@ -92,46 +134,105 @@ impl Failure {
 
 impl From<ServiceError> for Failure {
     fn from(error: ServiceError) -> Self {
+        let detail = match error.op {
+            Some(op) => format!("operation {op}: {error}"),
+            None => error.to_string(),
+        };
         Self {
             status: status(&error.kind),
             code: error.code(),
-            detail: error.to_string(),
+            detail,
             outcome: error.outcome(),
             facts: Box::new(Facts { group: error.group, leader: error.leader, ..Facts::default() }),
+            more: Box::new(more(error.kind)),
         }
     }
 }
 
-/// The status of each error.
-fn status(kind: &ErrorKind) -> StatusCode {
+fn more(kind: ErrorKind) -> More {
     match kind {
-        ErrorKind::Invalid { .. } => StatusCode::BAD_REQUEST,
-        ErrorKind::NamespaceNotFound { .. } => StatusCode::NOT_FOUND,
+        ErrorKind::Unmet { tag, revision } => More { etag: tag, revision, ..More::default() },
+        ErrorKind::CrossGroup { groups } => {
+            let groups = groups.iter().map(|group| group.0).collect();
+            More { groups: Some(groups), ..More::default() }
+        }
+        ErrorKind::CursorGone { restart, .. } => More { restart, ..More::default() },
+        ErrorKind::LockBusy { holder } => {
+            let holder = holder.map(|LockPlace { token, lease, owner }| wire::LockHolder {
+                lease: lease.to_string(),
+                token,
+                owner,
+            });
+            More { holder, ..More::default() }
+        }
+        _ => More::default(),
+    }
+}
+
+/// The status of each error.
+pub(super) fn status(kind: &ErrorKind) -> StatusCode {
+    match kind {
+        ErrorKind::Invalid { .. } | ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
+        ErrorKind::NamespaceNotFound { .. } | ErrorKind::NoLease { .. } => StatusCode::NOT_FOUND,
         ErrorKind::ModeUnsupported { .. } => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::KeyTooLong { .. } => StatusCode::URI_TOO_LONG,
         ErrorKind::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorKind::Refused { code: RefusalCode::Invalid, .. } => StatusCode::BAD_REQUEST,
-        ErrorKind::Refused { code: RefusalCode::UnknownNode, .. } => StatusCode::NOT_FOUND,
-        ErrorKind::Refused { .. } => StatusCode::CONFLICT,
-        ErrorKind::Unavailable { .. } | ErrorKind::Overloaded { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        ErrorKind::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::Unmet { .. } => StatusCode::PRECONDITION_FAILED,
         ErrorKind::CursorGone { .. } => StatusCode::GONE,
-        ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
-        ErrorKind::HistoryOff { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::TooManyWatches { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Refused { code: RefusalCode::Invalid, .. } => StatusCode::BAD_REQUEST,
+        ErrorKind::Refused {
+            code: RefusalCode::UnknownNode | RefusalCode::UnknownNamespace, ..
+        } => StatusCode::NOT_FOUND,
+        ErrorKind::Patch { conflict: true, .. }
+        | ErrorKind::NamespaceExists { .. }
+        | ErrorKind::LockBusy { .. }
+        | ErrorKind::LockNotHeld
+        | ErrorKind::Denied { .. }
+        | ErrorKind::Refused { .. } => StatusCode::CONFLICT,
+        ErrorKind::Patch { conflict: false, .. }
+        | ErrorKind::CrossGroup { .. }
+        | ErrorKind::DuplicateKey { .. }
+        | ErrorKind::OnceMismatch
+        | ErrorKind::HistoryOff { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Unavailable { .. }
+        | ErrorKind::Overloaded { .. }
+        | ErrorKind::SessionBehind { .. }
+        | ErrorKind::TooStale { .. }
+        | ErrorKind::TooManyWatches { .. } => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::Undetermined { .. } => StatusCode::GATEWAY_TIMEOUT,
         ErrorKind::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
 /// What a code means; one title per code, as RFC 9457 asks.
-fn title(code: &str) -> &'static str {
+pub(super) fn title(code: &str) -> &'static str {
     match code {
         "invalid" => "The request makes no sense",
         "not_found" => "There is no such resource",
         "key_not_found" => "There is no such key",
         "namespace_not_found" => "There is no such namespace",
+        "not_acceptable" => "No form of the answer is acceptable",
+        "unsupported_media_type" => "The body's media type is not taken here",
+        "namespace_exists" => "There is another namespace of this name",
+        "quota_exceeded" => "The namespace's quota is used up",
+        "precondition_failed" => "The condition does not hold",
+        "cross_group" => "The keys belong to several groups",
+        "duplicate_key" => "A key is written twice",
+        "view_gone" => "The view that the cursor belongs to is gone",
+        "history_trimmed" => "Changes since the cursor are not kept any more",
+        "invalid_cursor" => "The cursor is none, or not one for this request",
+        "session_behind" => "No replica has reached what the session asks for",
+        "too_stale" => "No replica can keep the bound on staleness",
+        "idempotency_mismatch" => "The idempotency key was used for another request",
+        "lease_not_found" => "There is no such lease",
+        "lock_held" => "Another one holds the lock",
+        "lock_not_held" => "The lock is not held by the one who asks",
+        "patch_conflict" => "The patch does not fit the value",
+        "patch_invalid" => "The patch makes no sense",
+        "watch_off" => "The namespace keeps no history",
+        "too_many_watches" => "The node serves as many watches as it can",
+        "confirmation_missing" => "The request needs a confirmation",
         "method_not_allowed" => "The resource does not know this method",
         "mode_unsupported" => "The namespace's mode is not served by this release",
         "key_too_long" => "The key is too long",
@@ -146,7 +247,7 @@ fn title(code: &str) -> &'static str {
     }
 }
 
-fn wire_outcome(outcome: Outcome) -> wire::Outcome {
+pub(super) fn wire_outcome(outcome: Outcome) -> wire::Outcome {
     match outcome {
         Outcome::Applied => wire::Outcome::Applied,
         Outcome::NotApplied => wire::Outcome::NotApplied,

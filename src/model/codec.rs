@@ -12,7 +12,7 @@
 //! Header enums grow at the end only: postcard writes a variant as its number.
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version that is written today.
 pub const VERSION: u8 = 1;
@@ -86,6 +86,70 @@ pub fn open<H: DeserializeOwned>(
     let (header, tail) = postcard::take_from_bytes::<H>(rest)
         .map_err(|error| CodecError::Malformed { what, reason: error.to_string() })?;
     Ok((header, bytes.slice_ref(tail)))
+}
+
+/// Writes the version and a record whose large parts stand within it, as `bytes` says of their sum.
+///
+/// # Panics
+/// As [`seal`].
+pub fn seal_whole<T: Serialize>(record: &T, bytes: usize) -> Bytes {
+    let mut buffer = Vec::with_capacity(HEADER_BYTES_GUESS + bytes);
+    buffer.push(VERSION);
+    let buffer =
+        postcard::to_extend(record, buffer).expect("records hold only what postcard can write");
+    Bytes::from(buffer)
+}
+
+/// Reads a record of which nothing may be left over. Its byte strings are borrowed: [`Share`] makes
+/// them slices that share the memory of `bytes`.
+pub fn open_whole<'a, T: Deserialize<'a>>(
+    what: &'static str,
+    bytes: &'a Bytes,
+) -> Result<T, CodecError> {
+    let (&version, rest) = bytes.split_first().ok_or(CodecError::Empty { what })?;
+    if version != VERSION {
+        return Err(CodecError::Version { what, found: version });
+    }
+    let (record, rest) = postcard::take_from_bytes::<T>(rest)
+        .map_err(|error| CodecError::Malformed { what, reason: error.to_string() })?;
+    if rest.is_empty() {
+        Ok(record)
+    } else {
+        Err(CodecError::Length { what, expected: 0, found: rest.len() })
+    }
+}
+
+/// A record with borrowed byte strings that can become one with [`Bytes`].
+pub trait Share {
+    /// The same with [`Bytes`] in place of the borrowed byte strings.
+    type Shared;
+
+    /// Makes every borrowed byte string a slice of `whole`, which it must lie in.
+    fn share(self, whole: &Bytes) -> Self::Shared;
+}
+
+impl Share for &[u8] {
+    type Shared = Bytes;
+
+    fn share(self, whole: &Bytes) -> Bytes {
+        whole.slice_ref(self)
+    }
+}
+
+impl<T: Share> Share for Vec<T> {
+    type Shared = Vec<T::Shared>;
+
+    fn share(self, whole: &Bytes) -> Self::Shared {
+        self.into_iter().map(|part| part.share(whole)).collect()
+    }
+}
+
+impl<T: Share> Share for Option<T> {
+    type Shared = Option<T::Shared>;
+
+    fn share(self, whole: &Bytes) -> Self::Shared {
+        self.map(|part| part.share(whole))
+    }
 }
 
 /// Refuses a tail where the header says everything.

@@ -1,22 +1,23 @@
 //! What a group may be asked to do: the content of one log entry.
 //!
 //! Promises: [`Command::decode`] of [`Command::encode`] is the same command; decoding never panics,
-//! and the key and value of a write share the memory of the entry they came from. Relies on
-//! [`codec`] for the envelope.
+//! and keys, values and patches share the memory of the entry they came from. Relies on [`codec`]
+//! for the envelope; the parts of a request are in [`op`](super::op).
 //!
-//! On disk a command is `version, header, tail`. The tail of a write is its key and then its value;
-//! the header says where the one ends. Room for what comes next (conditions, idempotency keys,
-//! transactions, leases) is at the end of `Header`, as new variants.
+//! What clients ask for travels as [`Request`], what a leader does by itself as [`Tend`]. Variants
+//! that later releases add go to the end.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::codec::{self, CodecError};
+use super::codec::{self, CodecError, Share};
 use super::id::{NamespaceId, Slot, SlotRange};
+use super::lease::LeaseId;
+use super::op::{KeyOp, LeaseOp, LockOp, Patch, Space, Txn, TxnOp, WriteOp};
 
 /// One log entry of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command<B = Bytes> {
     /// Sets the slots that the group owns: the first command of every data group.
     Own {
         /// The owned slots.
@@ -24,10 +25,12 @@ pub enum Command {
         /// The catalog's epoch that says so; a newer one wins.
         epoch: u64,
     },
-    /// Writes one key.
-    Write(Write),
     /// Changes the catalog (group 0 only). Opaque here: placement encodes and applies it.
-    Catalog(Bytes),
+    Catalog(B),
+    /// What a client asks for.
+    Request(Request<B>),
+    /// What a leader does by itself.
+    Tend(Tend),
 }
 
 /// Which slots a group owns, and by which epoch of the catalog: the row that `Own` leaves.
@@ -35,48 +38,64 @@ pub enum Command {
 pub struct Ownership {
     /// The owned slots.
     pub ranges: Vec<SlotRange>,
-    /// The catalog's epoch that says so; a newer one wins.
+    /// The catalog's epoch that says so; a newer one wins. Requests that were routed by an older
+    /// one are refused.
     pub epoch: u64,
 }
 
-/// A write of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// The key's namespace.
-    pub namespace: NamespaceId,
-    /// The key's slot, as the router computed it; applied only by the slot's owner.
-    pub slot: Slot,
-    /// The key.
-    pub key: Bytes,
-    /// What to do with it.
-    pub op: WriteOp,
+/// What a client asks of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request<B = Bytes> {
+    /// The epoch of the catalog that it was routed by.
+    pub epoch: u64,
+    /// The wall clock of the node that accepted it, in milliseconds since 1970; only for show.
+    pub at_ms: u64,
+    /// Set when it must be done once, however often it is asked.
+    pub once: Option<Once<B>>,
+    /// What to do.
+    pub action: Action<B>,
 }
 
-/// What a write does to its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WriteOp {
-    /// Sets the value.
-    Put {
-        /// The new value.
-        value: Bytes,
-    },
-    /// Removes the key.
-    Delete,
+/// The name under which a request's first result is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once<B = Bytes> {
+    /// The namespace in which the key counts; 0 for the whole cluster.
+    pub space: NamespaceId,
+    /// The client's key.
+    pub key: B,
+    /// Says whether two requests are the same.
+    pub fingerprint: [u8; 16],
 }
 
-/// The part of a command that postcard writes. New variants go to the end.
-#[derive(Serialize, Deserialize)]
-enum Header {
-    Own { ranges: Vec<SlotRange>, epoch: u64 },
-    Write { namespace: NamespaceId, slot: Slot, key_bytes: u32, op: OpHeader },
-    Catalog,
+/// What a request does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action<B = Bytes> {
+    /// Writes one key.
+    Key(Space, KeyOp<B>),
+    /// Writes several keys, each by itself; never one key twice.
+    Many(Space, Vec<KeyOp<B>>),
+    /// Tests and writes several keys as one step.
+    Txn(Space, Txn<B>),
+    /// Changes the catalog (group 0 only).
+    Catalog(B),
+    /// Makes, renews or ends a lease.
+    Lease(LeaseOp),
+    /// Takes or gives up a lock.
+    Lock(Space, LockOp<B>),
 }
 
-/// The part of a write's operation that postcard writes. New variants go to the end.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum OpHeader {
-    Put,
-    Delete,
+/// What a leader does by itself; the state machine knows no time and is told what is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tend {
+    /// Leases of this home whose time is over, each with the index of the renewal that the leader
+    /// counted from: nothing happens to one that was renewed since.
+    pub expire: Vec<(LeaseId, u64)>,
+    /// Borrowed leases that their homes do not know any more.
+    pub gone: Vec<LeaseId>,
+    /// Remembered results up to this index are forgotten.
+    pub forget: u64,
+    /// A deleted namespace, and how many of its rows to remove at most.
+    pub purge: Option<(NamespaceId, u32)>,
 }
 
 const WHAT: &str = "command";
@@ -84,65 +103,88 @@ const WHAT_OWNERSHIP: &str = "ownership";
 
 impl Command {
     /// The bytes of the log entry.
-    ///
-    /// # Panics
-    /// If a key is longer than 4 GiB: the front door refuses keys a million times shorter.
     pub fn encode(&self) -> Bytes {
+        codec::seal_whole(self, self.bytes())
+    }
+
+    /// About how many bytes the command has, so that the buffer is made once.
+    fn bytes(&self) -> usize {
         match self {
-            Self::Own { ranges, epoch } => {
-                codec::seal(&Header::Own { ranges: ranges.clone(), epoch: *epoch }, &[])
-            }
-            Self::Write(write) => write.encode(),
-            Self::Catalog(bytes) => codec::seal(&Header::Catalog, &[bytes.as_ref()]),
+            Self::Own { .. } => 0,
+            Self::Catalog(bytes) => bytes.len(),
+            Self::Request(request) => request.bytes(),
+            Self::Tend(tend) => 16 * (tend.expire.len() + tend.gone.len()),
         }
     }
 
-    /// Reads a log entry. Key, value and catalog bytes are slices of `bytes`.
+    /// Reads a log entry. Keys, values, patches and catalog bytes are slices of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
-        let (header, tail) = codec::open(WHAT, bytes)?;
-        match header {
-            Header::Own { ranges, epoch } => {
-                codec::no_tail(WHAT, &tail)?;
-                Ok(Self::Own { ranges, epoch })
-            }
-            Header::Write { namespace, slot, key_bytes, op } => {
-                let (key, op) = split_write(key_bytes, op, tail)?;
-                Ok(Self::Write(Write { namespace, slot, key, op }))
-            }
-            Header::Catalog => Ok(Self::Catalog(tail)),
-        }
+        let read: Command<&[u8]> = codec::open_whole(WHAT, bytes)?;
+        Ok(match read {
+            Command::Own { ranges, epoch } => Self::Own { ranges, epoch },
+            Command::Catalog(catalog) => Self::Catalog(catalog.share(bytes)),
+            Command::Request(request) => Self::Request(request.share(bytes)),
+            Command::Tend(tend) => Self::Tend(tend),
+        })
     }
 }
 
-impl Write {
-    fn encode(&self) -> Bytes {
-        let key_bytes =
-            u32::try_from(self.key.len()).expect("a key is bounded by KEY_BYTES_MAX, a few KiB");
-        let (op, value) = match &self.op {
-            WriteOp::Put { value } => (OpHeader::Put, value.as_ref()),
-            WriteOp::Delete => (OpHeader::Delete, [].as_slice()),
+/// What a request has beside its byte strings, generously.
+const OP_BYTES_GUESS: usize = 64;
+
+impl Request {
+    fn bytes(&self) -> usize {
+        let once = self.once.as_ref().map_or(0, |once| once.key.len() + 32);
+        let action = match &self.action {
+            Action::Key(_, op) => op_bytes(op),
+            Action::Many(_, ops) => ops.iter().map(op_bytes).sum(),
+            Action::Txn(_, txn) => {
+                let tests: usize = txn.compare.iter().map(|c| c.key.len() + OP_BYTES_GUESS).sum();
+                let writes = txn.then.iter().chain(&txn.or_else).map(|op| match op {
+                    TxnOp::Write(op) => op_bytes(op),
+                    TxnOp::Get { key, .. } => key.len() + OP_BYTES_GUESS,
+                });
+                tests + writes.sum::<usize>()
+            }
+            Action::Catalog(bytes) => bytes.len(),
+            Action::Lease(_) | Action::Lock(..) => OP_BYTES_GUESS,
         };
-        let header = Header::Write { namespace: self.namespace, slot: self.slot, key_bytes, op };
-        codec::seal(&header, &[self.key.as_ref(), value])
+        once + action + OP_BYTES_GUESS
     }
 }
 
-/// Cuts a write's tail into its key and its operation.
-fn split_write(
-    key_bytes: u32,
-    op: OpHeader,
-    mut tail: Bytes,
-) -> Result<(Bytes, WriteOp), CodecError> {
-    let wrong = |expected, found| CodecError::Length { what: WHAT, expected, found };
-    let key_bytes = usize::try_from(key_bytes).unwrap_or(usize::MAX);
-    if tail.len() < key_bytes {
-        return Err(wrong(key_bytes, tail.len()));
+fn op_bytes(op: &KeyOp) -> usize {
+    let value = match &op.op {
+        WriteOp::Put { value, .. } => value.len(),
+        WriteOp::Patch { patch: Patch::Merge(b) | Patch::Json(b) | Patch::Append(b) } => b.len(),
+        WriteOp::Patch { patch: Patch::Number(_) } | WriteOp::Delete => 0,
+    };
+    op.key.len() + value + OP_BYTES_GUESS
+}
+
+impl Share for Request<&[u8]> {
+    type Shared = Request;
+
+    fn share(self, whole: &Bytes) -> Request {
+        let Self { epoch, at_ms, once, action } = self;
+        let action = match action {
+            Action::Key(space, op) => Action::Key(space, op.share(whole)),
+            Action::Many(space, ops) => Action::Many(space, ops.share(whole)),
+            Action::Txn(space, txn) => Action::Txn(space, txn.share(whole)),
+            Action::Catalog(bytes) => Action::Catalog(bytes.share(whole)),
+            Action::Lease(op) => Action::Lease(op),
+            Action::Lock(space, op) => Action::Lock(space, op.share(whole)),
+        };
+        Request { epoch, at_ms, once: once.share(whole), action }
     }
-    let key = tail.split_to(key_bytes);
-    match op {
-        OpHeader::Put => Ok((key, WriteOp::Put { value: tail })),
-        OpHeader::Delete if tail.is_empty() => Ok((key, WriteOp::Delete)),
-        OpHeader::Delete => Err(wrong(key_bytes, key_bytes + tail.len())),
+}
+
+impl Share for Once<&[u8]> {
+    type Shared = Once;
+
+    fn share(self, whole: &Bytes) -> Once {
+        let Self { space, key, fingerprint } = self;
+        Once { space, key: key.share(whole), fingerprint }
     }
 }
 
@@ -159,9 +201,7 @@ impl Ownership {
 
     /// Reads the ownership row.
     pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
-        let (ownership, tail) = codec::open(WHAT_OWNERSHIP, bytes)?;
-        codec::no_tail(WHAT_OWNERSHIP, &tail)?;
-        Ok(ownership)
+        codec::open_whole(WHAT_OWNERSHIP, bytes)
     }
 }
 

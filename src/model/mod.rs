@@ -8,17 +8,32 @@
 pub mod apply;
 pub mod codec;
 pub mod command;
+pub mod denial;
+pub mod figures;
 pub mod id;
+pub mod lease;
+pub mod lock;
+pub mod number;
+pub mod op;
 pub mod reply;
 pub mod row;
 pub mod rows;
 
-pub use apply::{ApplyError, Outcome, View, ViewError, apply};
+pub use apply::{ApplyError, Book, Outcome, View, ViewError, apply};
 pub use codec::CodecError;
-pub use command::{Command, Ownership, Write, WriteOp};
+pub use command::{Action, Command, Once, Ownership, Request, Tend};
+pub use denial::{Denial, Part, PatchFault};
+pub use figures::{Figures, Tally};
 pub use id::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRange};
-pub use reply::Reply;
+pub use lease::{LeaseEvent, LeaseId, LeaseRow, LeaseState};
+pub use lock::{LockPlace, LockRow};
+pub use number::{Decimal, NumberFault};
+pub use op::{
+    Attach, Cmp, Compare, Give, Holder, KeyOp, LeaseOp, LockOp, NumberOp, Patch, Require, Space,
+    Tag, Test, Txn, TxnOp, WriteOp,
+};
+pub use reply::{KeyReply, LeaseReply, LockReply, Reply, TendReply, TxnReply};
 pub use row::Row;
-pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, split_data_key};
+pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, lease_key, lock_key, split_data_key};
 
 pub use crate::storage::Effect;

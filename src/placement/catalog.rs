@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::codec::{self, CodecError};
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRange};
-use crate::runtime::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::runtime::limits::{HISTORY_MS_DEFAULT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What the cluster consists of, at one epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,8 @@ pub struct Catalog {
     pub namespaces: BTreeMap<String, NamespaceEntry>,
     /// How many replicas a group should have, nodes permitting.
     pub replicas: u64,
+    /// Deleted namespaces whose rows some group may still hold, with the epoch of the deletion.
+    pub doomed: BTreeMap<NamespaceId, u64>,
     /// The id that the next namespace will get.
     pub next_namespace: NamespaceId,
 }
@@ -83,6 +85,12 @@ pub struct NamespaceEntry {
     pub layout: Layout,
     /// What it accepts.
     pub limits: NamespaceLimits,
+    /// Most bytes of keys and values together; none is no bound. 0 lets nothing be added.
+    pub quota: Option<u64>,
+    /// For how long changes can be watched and old views read, in milliseconds. 0 is not at all.
+    pub history_ms: u64,
+    /// The epoch of the newest change of this entry.
+    pub epoch: u64,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -114,9 +122,27 @@ pub struct NamespaceLimits {
 
 impl Default for NamespaceLimits {
     fn default() -> Self {
-        // A usize fits into a u64 on every platform that Rust runs on.
-        let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         Self { key_bytes_max: wide(KEY_BYTES_MAX), value_bytes_max: wide(VALUE_BYTES_MAX) }
+    }
+}
+
+/// A usize fits into a u64 on every platform that Rust runs on.
+pub(super) fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+impl NamespaceEntry {
+    /// The namespace that every cluster begins with.
+    pub(super) fn default_at(epoch: u64) -> Self {
+        Self {
+            id: NamespaceId(1),
+            mode: Mode::Linearizable,
+            layout: Layout::Spread,
+            limits: NamespaceLimits::default(),
+            quota: None,
+            history_ms: HISTORY_MS_DEFAULT,
+            epoch,
+        }
     }
 }
 
@@ -141,6 +167,7 @@ impl Catalog {
             groups: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             replicas: 0,
+            doomed: BTreeMap::new(),
             next_namespace: NamespaceId(1),
         }
     }
@@ -209,7 +236,7 @@ impl Catalog {
         for (group, entry) in &self.groups {
             entry.check(self).map_err(|wrong| format!("group {group}: {wrong}"))?;
         }
-        Ok(())
+        self.check_namespaces()
     }
 }
 

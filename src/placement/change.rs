@@ -8,27 +8,26 @@
 use std::collections::BTreeSet;
 
 use super::assign::assign;
-use super::catalog::{
-    Catalog, DEFAULT_NAMESPACE, Layout, Mode, NamespaceEntry, NamespaceLimits, NodeEntry, NodeState,
-};
+use super::catalog::{Catalog, DEFAULT_NAMESPACE, NamespaceEntry, NodeEntry, NodeState};
 use super::command::{CatalogCommand, CatalogReply, RefusalCode};
+use super::namespaces::{Changed, Settings};
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot};
 use crate::runtime::limits::{ADDRESS_BYTES_MAX, NODES_KNOWN_MAX, NODES_MAX};
 
 /// Whether a command changed anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
     Made,
     None,
 }
 
 /// A refusal on its way out.
-struct Refusal {
-    code: RefusalCode,
-    reason: String,
+pub(super) struct Refusal {
+    pub(super) code: RefusalCode,
+    pub(super) reason: String,
 }
 
-fn refuse<T>(code: RefusalCode, reason: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(code: RefusalCode, reason: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { code, reason: reason.into() })
 }
 
@@ -51,6 +50,7 @@ impl Catalog {
             }
             CatalogCommand::Replace { old, new } => self.replace(*old, *new),
             CatalogCommand::Moved { group, from, to } => self.moved(*group, *from, *to),
+            of_namespaces => self.apply_to_namespaces(of_namespaces),
         };
         match change {
             Ok(Change::None) => CatalogReply::Done { epoch: self.epoch },
@@ -60,6 +60,37 @@ impl Catalog {
                 CatalogReply::Done { epoch: self.epoch }
             }
             Err(Refusal { code, reason }) => CatalogReply::Refused { code, reason },
+        }
+    }
+
+    fn apply_to_namespaces(&mut self, command: &CatalogCommand) -> Result<Change, Refusal> {
+        match command {
+            CatalogCommand::CreateNamespace { name, mode, layout, limits, quota, history_ms } => {
+                let settings = Settings {
+                    mode: *mode,
+                    layout: *layout,
+                    limits: *limits,
+                    quota: *quota,
+                    history_ms: *history_ms,
+                };
+                self.create_namespace(name, settings)
+            }
+            CatalogCommand::ChangeNamespace { name, if_epoch, limits, quota, history_ms } => {
+                let changed = Changed {
+                    if_epoch: *if_epoch,
+                    limits: *limits,
+                    quota: *quota,
+                    history_ms: *history_ms,
+                };
+                self.change_namespace(name, changed)
+            }
+            CatalogCommand::DeleteNamespace { name } => self.delete_namespace(name),
+            CatalogCommand::Purged { namespace } => self.purged(*namespace),
+            CatalogCommand::Found { .. }
+            | CatalogCommand::AddNode { .. }
+            | CatalogCommand::SetAddress { .. }
+            | CatalogCommand::Replace { .. }
+            | CatalogCommand::Moved { .. } => Ok(Change::None),
         }
     }
 
@@ -101,12 +132,7 @@ impl Catalog {
                 (*node, NodeEntry { address, incarnation, state: NodeState::Active })
             })
             .collect();
-        let default = NamespaceEntry {
-            id: NamespaceId(1),
-            mode: Mode::Linearizable,
-            layout: Layout::Spread,
-            limits: NamespaceLimits::default(),
-        };
+        let default = NamespaceEntry::default_at(self.epoch + 1);
         self.namespaces.insert(DEFAULT_NAMESPACE.to_owned(), default);
         self.next_namespace = NamespaceId(2);
         Ok(Change::Made)

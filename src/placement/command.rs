@@ -7,8 +7,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::catalog::{Layout, Mode, NamespaceLimits};
 use crate::model::codec::{self, CodecError};
-use crate::model::{ClusterId, GroupId, Incarnation, NodeId};
+use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId};
 
 /// A change of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,44 @@ pub enum CatalogCommand {
         /// The replica that is.
         to: NodeId,
     },
+    /// Makes a namespace. The same one again, with equal settings, changes nothing.
+    CreateNamespace {
+        /// Its name: 1 to 64 of `a-z`, `0-9`, `.`, `_` and `-`, beginning with a letter or digit.
+        name: String,
+        /// Which side of CAP it picks.
+        mode: Mode,
+        /// How its keys fall into slots.
+        layout: Layout,
+        /// What it accepts.
+        limits: NamespaceLimits,
+        /// Most bytes of keys and values together; none is no bound.
+        quota: Option<u64>,
+        /// For how long its changes can be watched, in milliseconds; 0 is not at all.
+        history_ms: u64,
+    },
+    /// Changes what may change of a namespace; what is `None` stays as it is.
+    ChangeNamespace {
+        /// Which one.
+        name: String,
+        /// Only if the entry's newest change was at this epoch.
+        if_epoch: Option<u64>,
+        /// What it accepts from now on.
+        limits: Option<NamespaceLimits>,
+        /// Its bound in bytes from now on; `Some(None)` takes the bound away.
+        quota: Option<Option<u64>>,
+        /// For how long its changes can be watched from now on, in milliseconds.
+        history_ms: Option<u64>,
+    },
+    /// Takes a namespace away: its name is free at once, its rows go from each group in time.
+    DeleteNamespace {
+        /// Which one.
+        name: String,
+    },
+    /// Records that no group holds a row of a deleted namespace any more.
+    Purged {
+        /// Which one.
+        namespace: NamespaceId,
+    },
 }
 
 /// What a catalog command came to.
@@ -105,6 +144,14 @@ pub enum RefusalCode {
     NotPlanned,
     /// A bound of the cluster is reached.
     TooMany,
+    /// There is a namespace of that name with other settings.
+    NamespaceExists,
+    /// No such namespace.
+    UnknownNamespace,
+    /// The bound of namespaces is reached.
+    TooManyNamespaces,
+    /// The namespace was changed since the asker looked at it.
+    NamespaceChanged,
 }
 
 const WHAT_COMMAND: &str = "catalog command";

@@ -26,6 +26,25 @@ pub const NODES_KNOWN_MAX: usize = 4096;
 /// Longest address of a node (`host:port`): a DNS name has at most 253 characters.
 pub const ADDRESS_BYTES_MAX: usize = 260;
 
+/// Most namespaces of a cluster, the doomed ones included. Each change of the catalog writes it whole:
+/// ten thousand entries are about a megabyte.
+pub const NAMESPACES_MAX: usize = 10_000;
+
+/// Longest name of a namespace: it stands in every path, log line and label.
+pub const NAMESPACE_NAME_BYTES_MAX: usize = 64;
+
+/// For how long changes can be watched when nobody says otherwise, in milliseconds: a client that was
+/// away for a restart or a coffee goes on where it was.
+pub const HISTORY_MS_DEFAULT: u64 = 300_000;
+
+/// The longest that history may be asked for, in milliseconds: it lies in memory, and its bytes are
+/// bounded anyway.
+pub const HISTORY_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+
+/// The least that history is kept for, in milliseconds, whatever the namespaces say: locks are always
+/// recorded, and whoever waits for one reads from it.
+pub const HISTORY_KEPT_MIN_MS: u64 = 60_000;
+
 // --- storage --------------------------------------------------------------------------------
 
 // state, checkpoint (working index)
@@ -365,6 +384,53 @@ pub const MARKS_INTERVAL: Duration = Duration::from_millis(500);
 /// Commit marks kept for a replica that has not reached them.
 pub const FRESHNESS_MARKS_MAX: usize = 16;
 
+/// How often a leader looks what its groups need: by so much a lease may outlive its end.
+pub const TEND_TICK: Duration = Duration::from_millis(100);
+
+/// A look that comes later than due by more than this means that the node stood still: that time is
+/// not held against leases. Longer than a busy scheduler takes, shorter than any useful lease.
+pub const TEND_LATE: Duration = Duration::from_millis(300);
+
+/// Leases that end by one entry: with each go its keys and locks, and readers of the group wait.
+pub const TEND_EXPIRE_MAX: usize = 256;
+
+/// Rows of a deleted namespace that go by one entry, so that writes of others wait only so long.
+pub const TEND_PURGE_ROWS_MAX: u32 = 512;
+
+/// How long a leader waits for its own upkeep to be applied before it looks anew.
+pub const TEND_PROPOSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often the homes of borrowed leases are asked whether these still live.
+pub const LEASE_CHECK_TICK: Duration = Duration::from_secs(2);
+
+/// Leases in one question to a home.
+pub const LEASE_CHECK_BATCH: usize = 4096;
+
+/// How long a home may take to answer.
+pub const LEASE_CHECK_MAX: Duration = Duration::from_secs(2);
+
+/// For how long at least the result of a request with an idempotency key is remembered: longer than
+/// any sensible client retries.
+pub const ONCE_KEEP: Duration = Duration::from_secs(15 * 60);
+
+/// How often old records of requests are looked for.
+pub const ONCE_FORGET_TICK: Duration = Duration::from_secs(10);
+
+/// How often a node notes how far each group is applied.
+pub const SAMPLE_TICK: Duration = Duration::from_secs(1);
+
+/// Such notes kept per group: 8 KiB, hence 8 MiB for a thousand groups.
+pub const SAMPLES_MAX: usize = 512;
+
+/// How often the leader of the system group asks what is left of deleted namespaces.
+pub const DOOMED_TICK: Duration = Duration::from_secs(1);
+
+/// How long a node may take to answer that, or to say what its groups hold of each namespace.
+pub const FIGURES_CALL_MAX: Duration = Duration::from_secs(1);
+
+/// How often a node sums up what the groups hold of each namespace.
+pub const USAGE_TICK: Duration = Duration::from_secs(1);
+
 /// A peer's flushed log number is noted in our own log each time it has grown by so much.
 pub const WITNESS_NOTE_EVERY: u64 = 256;
 
@@ -378,6 +444,10 @@ pub const RETRY_TICK_MAX: Duration = Duration::from_millis(400);
 
 /// How long one node may take for a forwarded read before another one is asked.
 pub const READ_ATTEMPT_MAX: Duration = Duration::from_secs(1);
+
+/// How long one attempt of a write with a once key may take before it is handed over again: the key
+/// keeps it from being done twice, so that a leader that hangs does not take all of the time.
+pub const ONCE_ATTEMPT_MAX: Duration = Duration::from_secs(2);
 
 /// How much earlier than the origin a node gives up forwarded work, so that its answer arrives.
 pub const FORWARD_MARGIN: Duration = Duration::from_millis(50);
@@ -435,14 +505,18 @@ pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest life of a lease.
 pub const LEASE_TTL_MAX: Duration = Duration::from_hours(24);
 
-/// Leases asked about at once of their home group.
-pub const LEASES_ASKED_MAX: usize = 1024;
-
 /// How long one node may follow a lock for another one before it answers as it stands.
 pub const LOCK_WAIT_STEP: Duration = Duration::from_secs(5);
 
 /// How long leaving a lock's line may take after the waiting has ended.
 pub const LOCK_LEAVE_MAX: Duration = Duration::from_secs(5);
+
+/// How much earlier than its deadline a request stops waiting in a lock's line, to leave it.
+pub const LOCK_LEAVE_MARGIN: Duration = Duration::from_millis(500);
+
+/// Whether followers answer linearizable reads with the leader's read index; otherwise they pass the
+/// reads on.
+pub const FOLLOWER_READS: bool = true;
 
 /// How long a node that made a change of the catalog waits to know it itself before it answers.
 pub const CATALOG_ECHO_MAX: Duration = Duration::from_secs(2);
@@ -539,11 +613,78 @@ pub const BODY_DISCARD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Requests served at the same time; one more gets 503. At 1 MiB a value this bounds memory.
 pub const HTTP_REQUESTS_MAX: usize = 4 * 1024;
 
-/// Connections open at the same time; more wait in the kernel's queue.
-pub const HTTP_CONNECTIONS_MAX: usize = 8 * 1024;
+/// Watches served at the same time; one more gets 503. They wait most of the time, so they do not
+/// count as requests.
+pub const WATCHES_MAX: usize = 20_000;
 
-/// How long a client may take to send its headers, and how long an idle connection is kept.
-pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// Batches served at the same time; one more gets 503. Each may hold a line and two portions.
+pub const BATCHES_MAX: usize = 64;
+
+/// Scans streamed at the same time; one more gets 503. Each holds pages of several groups.
+pub const SCAN_STREAMS_MAX: usize = 64;
+
+/// Requests that wait for a lock at the same time; one more gets 503. They count as requests too, so
+/// a quarter of those keeps the rest free.
+pub const LOCK_WAITS_MAX: usize = HTTP_REQUESTS_MAX / 4;
+
+/// Requests at the same time whose bodies do not come at once; for one more the one that has taken
+/// longest is refused. Uploads that drip must not fill the places of all others.
+pub const HTTP_SLOW_BODIES_MAX: usize = HTTP_REQUESTS_MAX / 4;
+
+/// A body of which nothing arrives for so long is given up.
+pub const HTTP_BODY_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// Connections open at the same time: all watches and as many clients again. For one more, those
+/// that were idle longest are closed.
+pub const HTTP_CONNECTIONS_MAX: usize = 32 * 1024;
+
+/// Idle connections closed together when there is no place: looking for them costs a walk over all.
+pub const HTTP_EVICT_AT_ONCE: usize = 128;
+
+/// How long a client without a connection waits until idle ones are looked for again.
+pub const HTTP_EVICT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a client may take for a request's head once it has sent the first byte of it.
+pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an idle connection is kept.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a client may take no byte of an answer that is ready for it.
+pub const HTTP_WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Headers of one request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+
+/// Longest `Content-Type` of a value: it is stored with each row.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// ETags in one condition: they travel through the log.
+pub const ETAGS_MAX: usize = 64;
+
+/// Longest `Idempotency-Key`: it is kept with its result.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Longest line of a batch: the longest value in base64, a key, and room.
+pub const BATCH_LINE_BYTES_MAX: usize = 2 * VALUE_BYTES_MAX;
+
+/// Bytes of lines that go to the hall together, unless one line alone has more.
+pub const BATCH_PORTION_BYTES: usize = 512 * 1024;
+
+/// Portions of one batch under way at the same time.
+pub const BATCH_PORTIONS_MAX: usize = 2;
+
+/// How long the lines that have come wait for more before they are done.
+pub const BATCH_LINGER: Duration = Duration::from_millis(5);
+
+/// How long a client may send nothing of a batch before it is ended.
+pub const BATCH_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Longest JSON body of a transaction: its bytes in base64, and the JSON around them.
+pub const TXN_BODY_BYTES_MAX: usize = 2 * TXN_BYTES_MAX;
+
+/// Longest name of a lock's owner.
+pub const LOCK_OWNER_BYTES_MAX: usize = 255;
 
 /// Bytes of request line and headers together: room for a key of 4 KiB with every byte encoded.
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{GroupId, KeyReply, LeaseId, NodeId, Row, Slot, TxnReply};
+use crate::model::{GroupId, KeyReply, LeaseId, LockPlace, NodeId, Row, Slot, TxnReply};
 use crate::placement::{Layout, Mode, NamespaceLimits};
 
 use super::ask::ReadMode;
@@ -180,17 +180,6 @@ pub struct LockDone {
     pub group: GroupId,
     /// The group's index that this reflects.
     pub index: u64,
-}
-
-/// A place in a lock's line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockPlace {
-    /// Its token.
-    pub token: u64,
-    /// Its lease.
-    pub lease: LeaseId,
-    /// Who asked, for people.
-    pub owner: String,
 }
 
 /// A lock as it stands.

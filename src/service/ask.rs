@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{Cmp, Give, GroupId, LeaseId, NamespaceId, Require, Tag, WriteOp};
-use crate::placement::{Layout, Mode, NamespaceLimits};
+use crate::model::{Cmp, Give, GroupId, LeaseId, Require, Space, Tag, WriteOp};
+use crate::placement::{Layout, Mode, NamespaceEntry, NamespaceLimits};
 use crate::runtime::Moment;
 
 use super::session::Session;
@@ -69,9 +69,18 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// In the words of a group. A tag of another group becomes [`Tag`] that no row has.
+    /// In the words of a group. A tag of another group becomes one that no row has.
     pub(super) fn of_group(&self, group: GroupId) -> Require {
-        let tags = |tags: &[EntityTag]| tags.iter().map(|tag| tag.of_group(group)).collect();
+        self.with(&|tag| tag.of_group(group))
+    }
+
+    /// With the tags of all groups as they are: to compare requests, not to ask a group.
+    pub(super) fn of_any(&self) -> Require {
+        self.with(&|tag| Tag(tag.at))
+    }
+
+    fn with(&self, number: &dyn Fn(&EntityTag) -> Tag) -> Require {
+        let tags = |tags: &[EntityTag]| tags.iter().map(number).collect();
         match self {
             Self::None => Require::None,
             Self::Exists => Require::Exists,
@@ -84,12 +93,9 @@ impl Condition {
 
 impl EntityTag {
     pub(super) fn of_group(self, group: GroupId) -> Tag {
-        if self.group == group { self.at } else { NEVER }
+        if self.group == group { Tag(self.at) } else { Tag::NEVER }
     }
 }
-
-/// The tag that no row has: log indices of writes begin at 1.
-const NEVER: Tag = 0;
 
 /// A write of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,15 +213,6 @@ pub enum Life {
     Lease(LeaseId),
 }
 
-/// Whose hold on a lock is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockClaim {
-    /// The one with this token.
-    Token(u64),
-    /// The one with this lease.
-    Lease(LeaseId),
-}
-
 /// A namespace to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceRequest {
@@ -246,12 +243,10 @@ pub struct NamespaceChange {
     pub if_epoch: Option<u64>,
 }
 
-/// Where a namespace's row keys begin; for callers that hold an id already.
-pub(super) type Space = crate::model::Space;
-
-pub(super) fn space_of(entry: &crate::placement::NamespaceEntry) -> Space {
+/// A namespace in the words of the groups.
+pub(super) fn space_of(entry: &NamespaceEntry) -> Space {
     Space {
-        id: NamespaceId(entry.id.0),
+        id: entry.id,
         ordered: entry.layout == Layout::Ordered,
         recorded: entry.history_ms > 0,
         quota: entry.quota,
@@ -265,11 +260,15 @@ mod tests {
 
     #[test]
     fn a_tag_of_another_group_never_matches() {
-        let tags = vec![
-            EntityTag { group: GroupId(1), at: 7 },
-            EntityTag { group: GroupId(2), at: 7 },
-        ];
-        assert_eq!(Condition::Any(tags.clone()).of_group(GroupId(2)), Require::Any(vec![0, 7]));
-        assert_eq!(Condition::NoneOf(tags).of_group(GroupId(1)), Require::NoneOf(vec![7, 0]));
+        let tags =
+            vec![EntityTag { group: GroupId(1), at: 7 }, EntityTag { group: GroupId(2), at: 7 }];
+        assert_eq!(
+            Condition::Any(tags.clone()).of_group(GroupId(2)),
+            Require::Any(vec![Tag::NEVER, Tag(7)])
+        );
+        assert_eq!(
+            Condition::NoneOf(tags).of_group(GroupId(1)),
+            Require::NoneOf(vec![Tag(7), Tag::NEVER])
+        );
     }
 }

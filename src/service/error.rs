@@ -3,8 +3,14 @@
 //! Promises: every error says its outcome. `NotApplied` is said only where nothing was handed to a
 //! group, or where the group surely refused it; everything else is `Unknown`.
 
-use crate::model::{GroupId, NodeId};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::{GroupId, LeaseId, LockPlace, NodeId};
 use crate::placement::RefusalCode;
+
+use super::ask::EntityTag;
 
 /// How a client must treat a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,45 @@ pub enum ErrorKind {
         /// The longest that is taken.
         limit: u64,
     },
+    /// There is a namespace of this name with other settings.
+    #[error("there is a namespace {name:?} with other settings")]
+    NamespaceExists {
+        /// The name.
+        name: String,
+    },
+    /// The namespace has reached its quota: deletes pass, growth does not.
+    #[error("namespace {name:?} uses {used} bytes of its quota of {limit}: delete something first")]
+    Quota {
+        /// The namespace.
+        name: String,
+        /// Bytes that it uses, as far as this is known here.
+        used: u64,
+        /// Bytes that it may use.
+        limit: u64,
+    },
+    /// The condition did not hold: nothing was changed.
+    #[error("the condition does not hold: {}", found(*tag))]
+    Unmet {
+        /// The newest write of the key; `None` when there is no such key.
+        tag: Option<EntityTag>,
+        /// Its revision.
+        revision: Option<u64>,
+    },
+    /// The keys of a txn belong to several groups.
+    #[error(
+        "the keys belong to {} groups: give them a common {{tag}}, or use an ordered namespace",
+        groups.len()
+    )]
+    CrossGroup {
+        /// The groups.
+        groups: Vec<GroupId>,
+    },
+    /// A txn writes a key twice.
+    #[error("the key {:?} is written twice", String::from_utf8_lossy(key))]
+    DuplicateKey {
+        /// The key.
+        key: Bytes,
+    },
     /// What the cursor points into is not kept any more.
     #[error("{reason}")]
     CursorGone {
@@ -68,6 +113,44 @@ pub enum ErrorKind {
         /// What is wrong with it.
         reason: String,
     },
+    /// No replica has applied what the session asks for, in time.
+    #[error("no replica has reached index {asked} of its group, which the session asks for")]
+    SessionBehind {
+        /// The index that the session asks for.
+        asked: u64,
+    },
+    /// No replica can keep the bound now.
+    #[error("no replica can promise an age of at most {} ms now", bound.as_millis())]
+    TooStale {
+        /// The bound.
+        bound: Duration,
+    },
+    /// The once key was used for another request.
+    #[error("this Idempotency-Key was used for another request")]
+    OnceMismatch,
+    /// There is no such lease, or no more.
+    #[error("there is no lease {id}, or no more")]
+    NoLease {
+        /// The lease.
+        id: LeaseId,
+    },
+    /// Another one holds the lock.
+    #[error("the lock is held by {}", holder.as_ref().map_or("another one", |h| h.owner.as_str()))]
+    LockBusy {
+        /// Who holds it, when that is known.
+        holder: Option<LockPlace>,
+    },
+    /// The lock is not held by whoever wants to release it.
+    #[error("the lock is not held, nor waited for, with this token or lease")]
+    LockNotHeld,
+    /// The patch and the value do not fit.
+    #[error("{reason}")]
+    Patch {
+        /// Whether the patch makes sense by itself, and only this value does not take it.
+        conflict: bool,
+        /// What is wrong.
+        reason: String,
+    },
     /// The namespace keeps no history.
     #[error("namespace {name:?} keeps no history: it cannot be watched")]
     HistoryOff {
@@ -79,6 +162,14 @@ pub enum ErrorKind {
     TooManyWatches {
         /// How many it serves.
         limit: usize,
+    },
+    /// The group refused the command for another reason.
+    #[error("{reason}")]
+    Denied {
+        /// Why, for programs.
+        code: &'static str,
+        /// Why, for people.
+        reason: String,
     },
     /// The cluster refused a change of the catalog.
     #[error("{reason}")]
@@ -124,6 +215,13 @@ pub enum Gone {
     History,
 }
 
+fn found(tag: Option<EntityTag>) -> String {
+    match tag {
+        Some(EntityTag { group, at }) => format!("the newest write is \"{group}-{at}\""),
+        None => "the key does not exist".into(),
+    }
+}
+
 /// An error, and what is known of the group that it concerns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}")]
@@ -134,11 +232,13 @@ pub struct ServiceError {
     pub group: Option<GroupId>,
     /// Who leads it, as far as this node knows.
     pub leader: Option<NodeId>,
+    /// Which operation of a txn it is about, from 0, over both lists as the branch was taken.
+    pub op: Option<usize>,
 }
 
 impl From<ErrorKind> for ServiceError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, group: None, leader: None }
+        Self { kind, group: None, leader: None, op: None }
     }
 }
 
@@ -155,10 +255,23 @@ impl ServiceError {
             | ErrorKind::Refused { .. }
             | ErrorKind::Unavailable { .. }
             | ErrorKind::Overloaded { .. }
+            | ErrorKind::NamespaceExists { .. }
+            | ErrorKind::Quota { .. }
+            | ErrorKind::Unmet { .. }
+            | ErrorKind::CrossGroup { .. }
+            | ErrorKind::DuplicateKey { .. }
             | ErrorKind::CursorGone { .. }
             | ErrorKind::InvalidCursor { .. }
+            | ErrorKind::SessionBehind { .. }
+            | ErrorKind::TooStale { .. }
+            | ErrorKind::NoLease { .. }
+            | ErrorKind::LockBusy { .. }
+            | ErrorKind::Patch { .. }
             | ErrorKind::HistoryOff { .. }
-            | ErrorKind::TooManyWatches { .. } => Outcome::NotApplied,
+            | ErrorKind::TooManyWatches { .. }
+            | ErrorKind::Denied { .. }
+            | ErrorKind::OnceMismatch
+            | ErrorKind::LockNotHeld => Outcome::NotApplied,
         }
     }
 
@@ -171,11 +284,25 @@ impl ServiceError {
             ErrorKind::KeyTooLong { .. } => "key_too_long",
             ErrorKind::TooLarge { .. } => "too_large",
             ErrorKind::Refused { .. } => "refused",
+            ErrorKind::NamespaceExists { .. } => "namespace_exists",
+            ErrorKind::Quota { .. } => "quota_exceeded",
+            ErrorKind::Unmet { .. } => "precondition_failed",
+            ErrorKind::CrossGroup { .. } => "cross_group",
+            ErrorKind::DuplicateKey { .. } => "duplicate_key",
             ErrorKind::CursorGone { gone: Gone::View, .. } => "view_gone",
             ErrorKind::CursorGone { gone: Gone::History, .. } => "history_trimmed",
             ErrorKind::InvalidCursor { .. } => "invalid_cursor",
+            ErrorKind::SessionBehind { .. } => "session_behind",
+            ErrorKind::TooStale { .. } => "too_stale",
+            ErrorKind::OnceMismatch => "idempotency_mismatch",
+            ErrorKind::NoLease { .. } => "lease_not_found",
+            ErrorKind::LockBusy { .. } => "lock_held",
+            ErrorKind::LockNotHeld => "lock_not_held",
+            ErrorKind::Patch { conflict: true, .. } => "patch_conflict",
+            ErrorKind::Patch { conflict: false, .. } => "patch_invalid",
             ErrorKind::HistoryOff { .. } => "watch_off",
             ErrorKind::TooManyWatches { .. } => "too_many_watches",
+            ErrorKind::Denied { code, .. } => code,
             ErrorKind::Unavailable { .. } => "unavailable",
             ErrorKind::Overloaded { .. } => "overloaded",
             ErrorKind::Undetermined { .. } => "undetermined",

@@ -13,7 +13,7 @@ use crate::peer::Refused;
 use crate::runtime::limits::PROPOSAL_GRACE;
 
 use super::Service;
-use super::act::act;
+use super::act::{Site, act};
 use super::feed::answer::answer;
 use super::feed::ask::Asked;
 use super::forward::{Decline, Done, Forwarded, encode_answer};
@@ -54,10 +54,13 @@ impl ForwardService {
         }
         let hall = &self.service.hall;
         let deadline = hall.env.clock.now() + request.remaining;
-        let work = act(&hall.wing, &hall.env, request.group, request.work.clone(), deadline);
-        match tokio::time::timeout(request.remaining + 2 * PROPOSAL_GRACE, work).await {
+        let site = Site { hall, group: request.group, epoch: request.epoch, deadline };
+        let is_write = request.work.is_write();
+        match tokio::time::timeout(request.remaining + 2 * PROPOSAL_GRACE, act(site, request.work))
+            .await
+        {
             Ok(answer) => answer,
-            Err(_) if request.work.is_write() => {
+            Err(_) if is_write => {
                 Err(Decline::Unknown { reason: "no answer before the deadline".into() })
             }
             Err(_) => Err(Decline::TimedOut),

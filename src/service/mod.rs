@@ -1,31 +1,51 @@
 //! The hall: namespace, slot, group, node; deadlines; at most one forward.
 //!
 //! ```text
-//!   get, write, add_node, replace ---> pursue ---> act      this node's replica
-//!   route  (pure: catalog, slot, group)   '------> FORWARD  another node's `inbox`, which only acts
-//!   cluster ------------------------------------> STATUS
+//!   get, lock_get -> read_index ------------> act      this node's replica, at the leader's index
+//!      '-----.                                 ^
+//!   write, txn, batch, lease_*, lock_*,        |
+//!   namespaces, nodes ----------> pursue ------'
+//!   route  (catalog, slot, group)    '------> FORWARD  another node's `inbox`, which only acts
+//!   cluster -------------------------------> STATUS
 //! ```
 //!
-//! Promises: nothing is proposed twice unless it surely had no effect the first time; every error
-//! says its outcome; no call outlives its context's deadline by more than a moment.
+//! Promises: nothing is proposed twice unless it surely had no effect the first time, or a once key
+//! keeps it from having a second one; every error says its outcome; no call outlives its context's
+//! deadline by more than a moment.
 //! Does not know: JSON, status codes, the layout of disks.
 //! Relies on: `consensus` (through [`Wing`]), `peer` (through `Transport`), `placement`.
 
 mod act;
+mod answer;
+mod ask;
+mod batch;
 pub mod cluster;
 mod cursor;
+mod denied;
 mod error;
 mod feed;
 mod flow;
 mod forward;
 mod inbox;
+mod lease;
+mod line;
+mod lock;
 pub mod metrics;
+mod nodes;
+mod once;
+mod owned;
 mod pursue;
+mod read;
+mod read_index;
 mod route;
 mod scan;
 mod session;
+mod spaces;
+mod txn;
+mod usage;
 mod watch;
 mod wing;
+mod write;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,19 +55,25 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::model::{
-    Command, GroupId, Incarnation, NodeId, Reply, Row, Slot, Write, WriteOp, data_key,
-};
+use crate::model::{GroupId, NodeId};
 use crate::peer::Transport;
-use crate::placement::{Catalog, CatalogCommand, CatalogReply, NamespaceLimits, slot_of};
-use crate::runtime::limits::READY_AGE_MAX;
+use crate::placement::{Catalog, NamespaceLimits, slot_of};
+use crate::runtime::limits::{FOLLOWER_READS, READY_AGE_MAX};
 use crate::runtime::{Env, Moment};
 
+pub use answer::{
+    BatchDone, BatchResult, Got, LeaseGranted, LeaseRevoked, LeaseView, LockDone, LockView,
+    NamespaceMade, NamespaceView, Route, TxnDone, Wrote,
+};
+pub use ask::{
+    BatchOp, Check, Comparison, Condition, Context, EntityTag, KeyRequest, KeyStep, Life,
+    LockRequest, NamespaceChange, NamespaceRequest, OnceKey, ReadMode, Step, TxnRequest,
+};
+pub use batch::Batch;
 pub use cluster::ClusterView;
 pub use error::{ErrorKind, Gone, Outcome, ServiceError};
 pub use feed::{LocalFeed, Show};
@@ -56,11 +82,12 @@ pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
 pub use scan::{Counted, Item, KeyRange, ScanPage, ScanRequest, ScanStream};
 pub use session::{Session, SessionError};
+pub use usage::Usage;
 pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};
 pub use wing::{LocalRow, Wing};
 
-use forward::{Done, Work};
-use pursue::{Reached, pursue};
+use owned::Owned;
+use read_index::ReadIndex;
 use route::{Map, Target};
 
 /// Says why this node must not be trusted with work, if so: a poisoned log, for example.
@@ -111,91 +138,16 @@ struct Hall {
     health: Health,
     started: Moment,
     map: RwLock<Option<Arc<Map>>>,
+    usage: Usage,
+    owned: Owned,
+    read_index: ReadIndex,
+    follower_reads: AtomicBool,
 }
 
-/// What comes with every request.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// When the client gives up.
-    pub deadline: Moment,
-    /// The request's name in the logs.
-    pub request_id: String,
-    /// What the client has seen: no read may be older.
-    pub session: Session,
-}
-
-/// Which reads are good enough.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadMode {
-    /// Reflects everything that was acknowledged before the read began.
-    #[default]
-    Linearizable,
-    /// Whatever a replica has; the answer says how old it can be.
-    Stale,
-}
-
-/// The answer to a read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Got {
-    /// The key's row; `None` when there is no such key.
-    pub row: Option<Row>,
-    /// The key's group.
-    pub group: GroupId,
-    /// The group's index that the answer reflects, exactly.
-    pub index: u64,
-    /// How the key was read.
-    pub read: ReadMode,
-    /// How old a stale answer can be at most; `None` when unknown, or for a linearizable read.
-    pub staleness: Option<Duration>,
-    /// The node whose replica was read.
-    pub served_by: NodeId,
-    /// Who leads the group.
-    pub leader: Option<NodeId>,
-}
-
-/// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteReply {
-    /// The value is set.
-    Put {
-        /// Whether the key did not exist before.
-        created: bool,
-    },
-    /// The key does not exist now.
-    Deleted {
-        /// Whether it existed before.
-        existed: bool,
-    },
-}
-
-/// The answer to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wrote {
-    /// What it came to.
-    pub reply: WriteReply,
-    /// The key's group.
-    pub group: GroupId,
-    /// The write's index in its group's order; the key's new revision.
-    pub index: u64,
-    /// Who leads the group: the node that did the write.
-    pub leader: Option<NodeId>,
-}
-
-/// Where a key lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The key's slot.
-    pub slot: Slot,
-    /// The group that owns it.
-    pub group: GroupId,
-    /// Who leads the group, as far as this node knows.
-    pub leader: Option<NodeId>,
-    /// Who should lead it.
-    pub preferred: NodeId,
-    /// The nodes that hold it, each with its address.
-    pub replicas: Vec<(NodeId, Option<String>)>,
-    /// The epoch of the catalog that says so.
-    pub epoch: u64,
+impl fmt::Debug for Hall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hall").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 impl Service {
@@ -210,8 +162,32 @@ impl Service {
             transport: Arc::clone(&transport),
         });
         let flow = flow::Flow::new(env.clone(), Arc::clone(&wing), reach);
-        let map = RwLock::new(None);
-        Self { flow, hall: Arc::new(Hall { env, node, wing, transport, metrics, health, started, map }) }
+        let hall = Hall {
+            env,
+            node,
+            wing,
+            transport,
+            metrics,
+            health,
+            started,
+            map: RwLock::new(None),
+            usage: Usage::default(),
+            owned: Owned::default(),
+            read_index: ReadIndex::default(),
+            follower_reads: AtomicBool::new(FOLLOWER_READS),
+        };
+        Self { hall: Arc::new(hall), flow }
+    }
+
+    /// Whether followers here answer linearizable reads themselves from now on, or pass them on: for
+    /// measuring both in turn.
+    pub fn read_by_followers(&self, on: bool) {
+        self.hall.follower_reads.store(on, Ordering::Relaxed);
+    }
+
+    /// How much the namespaces hold, as far as this node knows.
+    pub fn usage(&self) -> &Usage {
+        &self.hall.usage
     }
 
     /// This node.
@@ -249,73 +225,6 @@ impl Service {
         Ok(limits)
     }
 
-    /// Reads a key. Cancel-safe.
-    ///
-    /// # Errors
-    ///
-    /// Reads have no effect, so every error but `Internal` may be retried.
-    pub async fn get(
-        &self,
-        namespace: &str,
-        key: Bytes,
-        read: ReadMode,
-        context: Context,
-    ) -> Result<Got, ServiceError> {
-        let map = self.hall.founded(&context).await?;
-        let entry = map.namespace(namespace)?;
-        check_key(&key, entry.limits)?;
-        let slot = slot_of(entry.id, entry.layout, &key);
-        let row_key = data_key(entry.id, &key);
-        let work = match read {
-            ReadMode::Linearizable => Work::Read(slot, row_key),
-            ReadMode::Stale => Work::ReadStale(slot, row_key),
-        };
-        let reached = pursue(&self.hall, Target::Slot(slot), work, &context).await?;
-        let Reached { group, by, done } = reached;
-        let leader = match read {
-            ReadMode::Linearizable => Some(by),
-            ReadMode::Stale => self.hall.wing.leader(group),
-        };
-        let Done::Read { index, row, age } = done else {
-            return Err(internal(group, "a read was answered as a write"));
-        };
-        let row = row
-            .map(|bytes| Row::decode(&bytes))
-            .transpose()
-            .map_err(|error| internal(group, &error.to_string()))?;
-        Ok(Got { row, group, index, read, staleness: age, served_by: by, leader })
-    }
-
-    /// Writes a key. A dropped future says nothing of the write: it may go on.
-    ///
-    /// # Errors
-    ///
-    /// Ask the error for its outcome.
-    pub async fn write(
-        &self,
-        namespace: &str,
-        key: Bytes,
-        op: WriteOp,
-        context: Context,
-    ) -> Result<Wrote, ServiceError> {
-        let map = self.hall.founded(&context).await?;
-        let entry = map.namespace(namespace)?;
-        check_key(&key, entry.limits)?;
-        check_value(&op, entry.limits)?;
-        let slot = slot_of(entry.id, entry.layout, &key);
-        let command = Command::Write(Write { namespace: entry.id, slot, key, op }).encode();
-        let work = Work::Propose(command);
-        let reached = pursue(&self.hall, Target::Slot(slot), work, &context).await?;
-        let group = reached.group;
-        let (index, reply) = reached.proposed()?;
-        let reply = match reply {
-            Reply::Written { created } => WriteReply::Put { created },
-            Reply::Deleted { existed } => WriteReply::Deleted { existed },
-            other => return Err(internal(group, &format!("a write was answered by {other:?}"))),
-        };
-        Ok(Wrote { reply, group, index, leader: Some(reached.by) })
-    }
-
     /// Where a key lives, by this node's catalog.
     ///
     /// # Errors
@@ -336,56 +245,6 @@ impl Service {
             replicas: place.replicas.iter().map(|node| (*node, address(*node))).collect(),
             epoch: map.catalog.epoch,
         })
-    }
-
-    /// Makes a node known to the cluster; the epoch at which it is. Repeating it is harmless.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` when the cluster does not want it.
-    pub async fn add_node(
-        &self,
-        node: NodeId,
-        address: String,
-        incarnation: Incarnation,
-        context: Context,
-    ) -> Result<u64, ServiceError> {
-        self.change(&CatalogCommand::AddNode { node, address, incarnation }, &context).await
-    }
-
-    /// Has one node take over the replicas of another; the epoch at which that was decided. The
-    /// moves follow; [`Service::cluster`] shows how many are left. Repeating it is harmless.
-    ///
-    /// # Errors
-    ///
-    /// `Refused` when the cluster does not want it.
-    pub async fn replace(
-        &self,
-        old: NodeId,
-        new: NodeId,
-        context: Context,
-    ) -> Result<u64, ServiceError> {
-        self.change(&CatalogCommand::Replace { old, new }, &context).await
-    }
-
-    async fn change(
-        &self,
-        command: &CatalogCommand,
-        context: &Context,
-    ) -> Result<u64, ServiceError> {
-        let command = Command::Catalog(command.encode()).encode();
-        let work = Work::Propose(command);
-        let reached = pursue(&self.hall, Target::System, work, context).await?;
-        let Reply::Catalog(bytes) = reached.proposed()?.1 else {
-            return Err(internal(reached.group, "a catalog command got another answer"));
-        };
-        match CatalogReply::decode(&bytes) {
-            Ok(CatalogReply::Done { epoch }) => Ok(epoch),
-            Ok(CatalogReply::Refused { code, reason }) => {
-                Err(ErrorKind::Refused { code, reason }.into())
-            }
-            Err(error) => Err(internal(reached.group, &error.to_string())),
-        }
     }
 
     /// What keeps this node from serving; empty when it is ready.
@@ -439,6 +298,10 @@ impl Hall {
         Some(map)
     }
 
+    fn reads_by_followers(&self) -> bool {
+        self.follower_reads.load(Ordering::Relaxed)
+    }
+
     /// The map, waited for while the node starts.
     async fn founded(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
         if let Some(map) = self.map() {
@@ -453,27 +316,6 @@ impl Hall {
             () = self.env.tasks.stopping() => {}
         }
         self.map().ok_or_else(no_catalog)
-    }
-
-    /// The epoch by which a group says that it does not own what it was asked to write.
-    fn not_owner(&self, done: &Done) -> Result<Option<u64>, ErrorKind> {
-        let Done::Proposed { reply, .. } = done else { return Ok(None) };
-        match Reply::decode(reply) {
-            Ok(Reply::NotOwner { epoch }) => Ok(Some(epoch)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(ErrorKind::Internal { reason: error.to_string() }),
-        }
-    }
-}
-
-impl Reached {
-    fn proposed(&self) -> Result<(u64, Reply), ServiceError> {
-        let Done::Proposed { index, reply } = &self.done else {
-            return Err(internal(self.group, "a write was answered as a read"));
-        };
-        let reply =
-            Reply::decode(reply).map_err(|error| internal(self.group, &error.to_string()))?;
-        Ok((*index, reply))
     }
 }
 
@@ -494,14 +336,4 @@ fn check_key(key: &[u8], limits: NamespaceLimits) -> Result<(), ServiceError> {
         return Err(ErrorKind::KeyTooLong { bytes, limit: limits.key_bytes_max }.into());
     }
     Ok(())
-}
-
-fn check_value(op: &WriteOp, limits: NamespaceLimits) -> Result<(), ServiceError> {
-    let limit = limits.value_bytes_max;
-    match op {
-        WriteOp::Put { value } if u64::try_from(value.len()).unwrap_or(u64::MAX) > limit => {
-            Err(ErrorKind::TooLarge { limit }.into())
-        }
-        WriteOp::Put { .. } | WriteOp::Delete => Ok(()),
-    }
 }

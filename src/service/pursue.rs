@@ -6,10 +6,12 @@
 //!                  '--- wait for a new leader or a new catalog <-----'
 //! ```
 //!
-//! Promises: work whose fate is unknown is never repeated when it is a write; everything that surely
-//! had no effect is repeated until the deadline; waiting is on changes of leader and catalog, with a
-//! tick that grows as a fallback for what this node cannot see. Relies on `act` here and on
-//! `inbox` at the other node, which never passes work on.
+//! Promises: work whose fate is unknown is never repeated when it is a write, unless a once key keeps
+//! it from being done twice; everything that surely had no effect is repeated until the deadline.
+//! Whoever learns that its catalog is too old waits for the newer one and has the request looked up
+//! and encoded again. Waiting is on changes of leader and catalog, with a tick that grows as a
+//! fallback for what this node cannot see. Relies on `act` here and on `inbox` at the other node,
+//! which never passes work on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +19,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::consensus::channel::FORWARD;
-use crate::model::{GroupId, NodeId};
+use crate::model::{GroupId, NodeId, Reply};
 use crate::peer::{Lane, PeerError};
 use crate::placement::Catalog;
-use crate::runtime::Moment;
-use crate::runtime::limits::{FORWARD_MARGIN, READ_ATTEMPT_MAX, RETRY_TICK_FIRST, RETRY_TICK_MAX};
+use crate::runtime::limits::{
+    FORWARD_MARGIN, ONCE_ATTEMPT_MAX, READ_ATTEMPT_MAX, RETRY_TICK_FIRST, RETRY_TICK_MAX,
+};
 
-use super::act::act;
+use super::act::{Site, act};
 use super::error::{ErrorKind, ServiceError};
-use super::forward::{Decline, Done, Forwarded, Work, decode_answer};
+use super::forward::{Decline, Done, Forwarded, Freshness, Work, decode_answer};
 use super::metrics::Passed;
 use super::route::{Map, Round, Target};
 use super::{Context, Hall};
@@ -38,10 +41,29 @@ pub(super) struct Reached {
     pub(super) done: Done,
 }
 
+/// Work for one epoch of the catalog.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) work: Work,
+    /// Whether a write may be handed over again although it may have been done: it has a once key.
+    pub(super) repeatable: bool,
+}
+
+impl Plan {
+    /// Work that is no write.
+    pub(super) fn read(target: Target, work: Work) -> Self {
+        Self { target, work, repeatable: false }
+    }
+}
+
+/// Looks a request up in a catalog; asked again for each newer one.
+pub(super) type Planner<'a> = &'a (dyn Fn(&Map) -> Result<Plan, ServiceError> + Send + Sync);
+
 /// What one attempt came to.
 enum Step {
     Done(Done),
-    /// Surely without effect: the next node, or the next round.
+    /// Surely without effect, or harmless to repeat: the next node, or the next round.
     Next(Decline),
     /// This node's word is as good as any: the error is final.
     Final(ErrorKind),
@@ -50,8 +72,7 @@ enum Step {
 /// One request on its way.
 struct Pursuit<'a> {
     hall: &'a Hall,
-    target: Target,
-    work: Work,
+    planner: Planner<'a>,
     context: &'a Context,
     round: Round,
     tick: Duration,
@@ -59,103 +80,179 @@ struct Pursuit<'a> {
     leader_seen: Option<NodeId>,
     epoch_seen: u64,
     last: Option<Decline>,
+    /// An attempt may have been done, and its answer was lost.
+    uncertain: Option<String>,
+    /// Whether the work is a write.
+    writes: bool,
+    /// The index that the session asks for.
+    asked: u64,
 }
 
-/// Has work done for a target within the context's deadline. Cancel-safe as `act` is.
+/// Has work done within the context's deadline. Cancel-safe as `act` is.
 pub(super) async fn pursue(
     hall: &Hall,
-    target: Target,
-    work: Work,
     context: &Context,
+    planner: Planner<'_>,
 ) -> Result<Reached, ServiceError> {
     let mut pursuit = Pursuit {
         hall,
-        target,
-        work,
+        planner,
         context,
         round: Round::default(),
         tick: RETRY_TICK_FIRST,
         leader_seen: None,
         epoch_seen: 0,
         last: None,
+        uncertain: None,
+        writes: false,
+        asked: 0,
     };
-    pursuit.run().await
+    let result = pursuit.run().await;
+    result.map_err(|error| pursuit.doubted(error))
+}
+
+impl Hall {
+    /// Passes work to another node, once.
+    pub(super) async fn pass(
+        &self,
+        node: NodeId,
+        request: Forwarded,
+        patience: Duration,
+    ) -> Result<Done, Decline> {
+        let call = self.transport.call(node, FORWARD, Lane::Data, request.encode(), patience).await;
+        let passed = match &call {
+            Ok(_) => Passed::Answered,
+            Err(PeerError::NotSent { .. } | PeerError::Refused { .. }) => Passed::NotSent,
+            Err(PeerError::Unknown { .. }) => Passed::Unknown,
+        };
+        self.metrics.passed(passed);
+        match call {
+            Ok(answer) => decode_answer(&answer)
+                .unwrap_or_else(|error| Err(Decline::Unknown { reason: error.to_string() })),
+            Err(error @ (PeerError::NotSent { .. } | PeerError::Refused { .. })) => {
+                Err(Decline::Stopped { reason: format!("node {node}: {error}") })
+            }
+            Err(PeerError::Unknown { reason }) => {
+                Err(Decline::Unknown { reason: format!("node {node}: {reason}") })
+            }
+        }
+    }
 }
 
 impl Pursuit<'_> {
     async fn run(&mut self) -> Result<Reached, ServiceError> {
+        let mut planned: Option<(Arc<Map>, Plan)> = None;
         loop {
-            let map = self.hall.map();
-            let place = map.as_ref().and_then(|map| map.place(self.target));
-            let (Some(map), Some((group, entry))) = (map.as_ref(), place) else {
-                self.epoch_seen = map.as_ref().map_or(0, |map| map.catalog.epoch);
+            let Some(map) = self.hall.map() else {
                 self.wait(None).await?;
                 continue;
             };
-            if self.round.is_fresh() {
-                self.begin_round(map, group).await?;
-            }
-            let Some(node) = self.round.next(self.known(map, group), entry) else {
-                self.wait(Some(group)).await?;
-                self.round = Round::default();
-                continue;
-            };
-            if self.remaining().is_zero() {
-                return Err(self.out_of_time(Some(group)));
-            }
-            match self.attempt(node, group, map.catalog.epoch).await {
-                Step::Done(done) => return Ok(Reached { group, by: node, done }),
-                Step::Final(kind) => {
-                    return Err(ServiceError::from(kind).about(group, self.known(map, group)));
+            let (map, plan) = match planned.take() {
+                Some((known, plan)) if known.catalog.epoch == map.catalog.epoch => (known, plan),
+                _ => {
+                    self.round = Round::default();
+                    let plan = (self.planner)(&map)?;
+                    self.writes = plan.work.is_write();
+                    if let Work::Read(find) = &plan.work {
+                        self.asked = find.at_least;
+                    }
+                    (map, plan)
                 }
-                Step::Next(decline) => self.note(node, decline),
+            };
+            let reached = self.step(&map, &plan).await?;
+            if let Some(reached) = reached {
+                return Ok(reached);
+            }
+            planned = Some((map, plan));
+        }
+    }
+
+    /// Asks the next node, or waits for the next round when there is none.
+    async fn step(&mut self, map: &Map, plan: &Plan) -> Result<Option<Reached>, ServiceError> {
+        self.epoch_seen = map.catalog.epoch;
+        let Some((group, entry)) = map.place(plan.target) else {
+            self.wait(None).await?;
+            return Ok(None);
+        };
+        if self.round.is_fresh() {
+            self.begin_round(&plan.work, group).await?;
+        }
+        let Some(node) = self.round.next(self.known(map, plan, group), entry) else {
+            self.end_round(plan, group)?;
+            self.wait(Some(group)).await?;
+            self.round = Round::default();
+            return Ok(None);
+        };
+        if self.remaining().is_zero() {
+            return Err(self.out_of_time(Some(group)));
+        }
+        match self.attempt(node, group, plan).await {
+            Step::Done(done) => Ok(Some(Reached { group, by: node, done })),
+            Step::Final(kind) => {
+                Err(ServiceError::from(kind).about(group, self.known(map, plan, group)))
+            }
+            Step::Next(decline) => {
+                // Other replicas know no better: what is missing is here.
+                let newer = matches!(decline, Decline::NotOwner { .. });
+                self.note(node, decline);
+                if newer {
+                    self.wait(Some(group)).await?;
+                    self.round = Round::default();
+                }
+                Ok(None)
             }
         }
     }
 
     /// Whom to ask by what this node knows itself.
-    fn known(&self, map: &Map, group: GroupId) -> Option<NodeId> {
+    fn known(&self, map: &Map, plan: &Plan, group: GroupId) -> Option<NodeId> {
         let here = self.hall.node;
-        match &self.work {
-            Work::ReadStale(..) => {
-                let entry = map.catalog.groups.get(&group)?;
-                entry.replicas.contains(&here).then_some(here)
-            }
-            Work::Propose(_) | Work::Read(..) => self.hall.wing.leader(group),
+        let replica = || map.catalog.groups.get(&group).is_some_and(|g| g.replicas.contains(&here));
+        if plan.work.is_local() && self.round.is_fresh() && replica() {
+            return Some(here);
         }
+        self.hall.wing.leader(group)
     }
 
     /// Notes what is known, and lets a running election end before others are disturbed.
-    async fn begin_round(&mut self, map: &Map, group: GroupId) -> Result<(), ServiceError> {
-        self.epoch_seen = map.catalog.epoch;
+    async fn begin_round(&mut self, work: &Work, group: GroupId) -> Result<(), ServiceError> {
         self.leader_seen = self.hall.wing.leader(group);
-        let stale = matches!(self.work, Work::ReadStale(..));
-        if self.leader_seen.is_none() && !stale && self.hall.wing.watch_leader(group).is_some() {
+        let hosts = self.hall.wing.watch_leader(group).is_some();
+        if self.leader_seen.is_none() && !work.is_local() && hosts {
             self.wait(Some(group)).await?;
             self.leader_seen = self.hall.wing.leader(group);
         }
         Ok(())
     }
 
-    async fn attempt(&self, node: NodeId, group: GroupId, epoch: u64) -> Step {
-        if node == self.hall.node {
-            let result = act(
-                &self.hall.wing,
-                &self.hall.env,
-                group,
-                self.work.clone(),
-                self.context.deadline,
-            );
-            return self.judge(result.await);
+    /// A bound that nobody could keep is refused at once: the client decides what is next.
+    fn end_round(&self, plan: &Plan, group: GroupId) -> Result<(), ServiceError> {
+        let Work::Read(find) = &plan.work else { return Ok(()) };
+        let Freshness::Within(bound_ms) = find.freshness else { return Ok(()) };
+        if self.last != Some(Decline::TooStale) {
+            return Ok(());
         }
-        self.forward(node, group, epoch).await
+        let bound = Duration::from_millis(bound_ms);
+        let error = ServiceError::from(ErrorKind::TooStale { bound });
+        Err(error.about(group, self.hall.wing.leader(group)))
     }
 
-    async fn forward(&self, node: NodeId, group: GroupId, epoch: u64) -> Step {
+    async fn attempt(&self, node: NodeId, group: GroupId, plan: &Plan) -> Step {
         let mut patience = self.remaining();
-        if !self.work.is_write() {
+        if !plan.work.is_write() && !matches!(plan.work, Work::LockWait(_)) {
             // A leader that hangs must not take all of the time that a read could spend elsewhere.
             patience = patience.min(READ_ATTEMPT_MAX);
+        } else if plan.repeatable {
+            patience = patience.min(ONCE_ATTEMPT_MAX);
+        }
+        let (hall, epoch) = (self.hall, self.epoch_seen);
+        if node == hall.node {
+            // Here nothing hangs unseen; but a proposal that may be repeated is not waited for too
+            // long either.
+            let patience = if plan.repeatable { patience } else { self.remaining() };
+            let deadline = hall.env.clock.now() + patience;
+            let site = Site { hall, group, epoch, deadline };
+            return self.judge(plan, act(site, plan.work.clone()).await);
         }
         let request = Forwarded {
             group,
@@ -163,39 +260,21 @@ impl Pursuit<'_> {
             remaining: patience.saturating_sub(FORWARD_MARGIN.min(patience / 4)),
             hops: 1,
             request_id: self.context.request_id.clone(),
-            work: self.work.clone(),
+            work: plan.work.clone(),
         };
-        let call =
-            self.hall.transport.call(node, FORWARD, Lane::Data, request.encode(), patience).await;
-        let passed = match &call {
-            Ok(_) => Passed::Answered,
-            Err(PeerError::NotSent { .. } | PeerError::Refused { .. }) => Passed::NotSent,
-            Err(PeerError::Unknown { .. }) => Passed::Unknown,
-        };
-        self.hall.metrics.passed(passed);
-        match call {
-            Ok(answer) => match decode_answer(&answer) {
-                Ok(result) => self.judge(result),
-                Err(error) => self.judge(Err(Decline::Unknown { reason: error.to_string() })),
-            },
-            Err(error @ (PeerError::NotSent { .. } | PeerError::Refused { .. })) => {
-                Step::Next(Decline::Stopped { reason: format!("node {node}: {error}") })
-            }
-            Err(PeerError::Unknown { reason }) => {
-                self.judge(Err(Decline::Unknown { reason: format!("node {node}: {reason}") }))
-            }
-        }
+        self.judge(plan, hall.pass(node, request, patience).await)
     }
 
     /// Which answers are final.
-    fn judge(&self, result: Result<Done, Decline>) -> Step {
+    fn judge(&self, plan: &Plan, result: Result<Done, Decline>) -> Step {
         match result {
-            Ok(done) => match self.hall.not_owner(&done) {
-                Ok(None) => Step::Done(done),
-                Ok(Some(epoch)) => Step::Next(Decline::NotOwner { epoch }),
-                Err(kind) => Step::Final(kind),
+            Ok(Done::Proposed { index, reply }) => match Reply::decode(&reply) {
+                Ok(Reply::NotOwner { epoch }) => Step::Next(Decline::NotOwner { epoch }),
+                Ok(_) => Step::Done(Done::Proposed { index, reply }),
+                Err(error) => Step::Final(ErrorKind::Internal { reason: error.to_string() }),
             },
-            Err(Decline::Unknown { reason }) if self.work.is_write() => {
+            Ok(done) => Step::Done(done),
+            Err(Decline::Unknown { reason }) if plan.work.is_write() && !plan.repeatable => {
                 Step::Final(ErrorKind::Undetermined { reason })
             }
             Err(Decline::Broken { reason }) => Step::Final(ErrorKind::Internal { reason }),
@@ -209,10 +288,23 @@ impl Pursuit<'_> {
             Decline::NotLeader { leader } => *leader,
             _ => None,
         };
+        if let Decline::Unknown { reason } = &decline {
+            self.uncertain = Some(reason.clone());
+        }
         self.round.declined(node, hint);
         // What the others say when the leader has too much to do explains nothing.
         if self.last != Some(Decline::Overloaded) {
             self.last = Some(decline);
+        }
+    }
+
+    /// An error after an attempt that may have been done says nothing of that attempt.
+    fn doubted(&self, error: ServiceError) -> ServiceError {
+        match &self.uncertain {
+            Some(reason) if self.writes => {
+                ServiceError { kind: ErrorKind::Undetermined { reason: reason.clone() }, ..error }
+            }
+            _ => error,
         }
     }
 
@@ -247,8 +339,7 @@ impl Pursuit<'_> {
     }
 
     fn remaining(&self) -> Duration {
-        let deadline: Moment = self.context.deadline;
-        deadline.since(self.hall.env.clock.now())
+        self.context.deadline.since(self.hall.env.clock.now())
     }
 
     /// Nothing was proposed, or all that was surely had no effect.
@@ -258,6 +349,7 @@ impl Pursuit<'_> {
                 ErrorKind::Overloaded { reason: "the leader has too much to do".into() }
             }
             (_, None) => ErrorKind::Unavailable { reason: "this node knows no catalog yet".into() },
+            (Some(Decline::Behind), _) => ErrorKind::SessionBehind { asked: self.asked },
             (last, Some(group)) => {
                 ErrorKind::Unavailable { reason: describe(group, last.as_ref()) }
             }
@@ -271,7 +363,7 @@ impl Pursuit<'_> {
 }
 
 /// Resolves once the watched value fulfils the condition; never when it will not change any more.
-async fn until<T>(mut watch: watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
+pub(super) async fn until<T>(mut watch: watch::Receiver<T>, condition: impl FnMut(&T) -> bool) {
     if watch.wait_for(condition).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -290,6 +382,8 @@ fn describe(group: GroupId, last: Option<&Decline>) -> String {
             format!("group {group} does not own the key's slot as of epoch {epoch}")
         }
         Some(Decline::TimedOut) => format!("group {group} did not answer in time"),
+        Some(Decline::Behind) => format!("no replica of group {group} has caught up"),
+        Some(Decline::TooStale) => format!("no replica of group {group} is fresh enough"),
         Some(Decline::Overloaded) => format!("group {group} has too much to do"),
         Some(
             Decline::Stopped { reason }

@@ -40,6 +40,11 @@ impl Map {
         self.catalog.groups.get(&group).map(|entry| (group, entry))
     }
 
+    /// The group of a slot.
+    pub(super) fn group(&self, slot: Slot) -> Option<GroupId> {
+        self.table.group_of(slot)
+    }
+
     /// A namespace that this release serves.
     pub(super) fn namespace(&self, name: &str) -> Result<&NamespaceEntry, ServiceError> {
         let entry = self

@@ -12,13 +12,15 @@ use tokio::sync::watch;
 
 use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Reply, Slot, SlotRange,
-    View, ViewError, apply,
+    Action, ClusterId, Command, GroupId, Incarnation, NamespaceId, NodeId, OWNED_KEY, Ownership,
+    Reply, Request, Slot, SlotRange,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Moment};
+
+use standin::Group;
 
 use super::{ForwardService, LocalRow, Parts, Service, ServiceMetrics, Wing};
 
@@ -31,9 +33,19 @@ pub(crate) enum Way {
     Deaf,
 }
 
+mod standin;
+
+type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
+type OnceOfAll = BTreeMap<(NamespaceId, Bytes), ([u8; 16], u64, Reply)>;
+
 #[derive(Debug)]
 struct State {
-    rows: BTreeMap<(GroupId, Bytes), Bytes>,
+    rows: RowsOfAll,
+    /// Replicas that have stopped to apply: as of which index, and what they hold.
+    held: BTreeMap<NodeId, (u64, RowsOfAll)>,
+    /// Proposals that will be done and whose answer will be lost.
+    lose_next: u64,
+    once: OnceOfAll,
     index: u64,
     proposals: u64,
     refuse_next: Vec<ProposeError>,
@@ -50,14 +62,8 @@ pub(crate) struct World {
     /// One leader for all groups.
     pub(crate) leader: watch::Sender<Option<NodeId>>,
     pub(crate) catalog: watch::Sender<Option<Arc<Catalog>>>,
-}
-
-struct Rows<'a>(&'a State, GroupId);
-
-impl View for Rows<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
-        Ok(self.0.rows.get(&(self.1, Bytes::copy_from_slice(key))).cloned())
-    }
+    /// Changes whenever a replica may have applied more.
+    applied: watch::Sender<u64>,
 }
 
 impl World {
@@ -75,6 +81,9 @@ impl World {
         let world = Arc::new(Self {
             state: Mutex::new(State {
                 rows: BTreeMap::new(),
+                held: BTreeMap::new(),
+                lose_next: 0,
+                once: BTreeMap::new(),
                 index: 1,
                 proposals: 0,
                 refuse_next: Vec::new(),
@@ -85,6 +94,7 @@ impl World {
             }),
             leader: watch::Sender::new(Some(NodeId(1))),
             catalog: watch::Sender::new(Some(Arc::new(catalog))),
+            applied: watch::Sender::new(0),
         });
         world.own(1, 0, Slot::COUNT - 1);
         world
@@ -105,15 +115,45 @@ impl World {
         service
     }
 
-    /// Says what all groups own.
+    /// Says what all groups own: of what the catalog gives them, the slots in these bounds.
     pub(crate) fn own(&self, epoch: u64, first: u16, last: u16) {
         let slot = |n| Slot::new(n).unwrap();
-        let ranges = vec![SlotRange { first: slot(first), last: slot(last) }];
-        let row = Ownership { ranges, epoch }.encode();
-        for group in 1..=8 {
-            let key = (GroupId(group), Bytes::from_static(OWNED_KEY));
-            self.state.lock().rows.insert(key, row.clone());
+        let bound = |range: &SlotRange| SlotRange {
+            first: range.first.max(slot(first)),
+            last: range.last.min(slot(last)),
+        };
+        let catalog = self.catalog.borrow().clone().unwrap();
+        for (group, entry) in &catalog.groups {
+            let ranges = entry.ranges.iter().map(bound).filter(|r| r.first <= r.last).collect();
+            let row = Ownership { ranges, epoch }.encode();
+            let key = (*group, Bytes::from_static(OWNED_KEY));
+            self.state.lock().rows.insert(key, row);
         }
+    }
+
+    /// Changes the catalog behind the system group's back.
+    pub(crate) fn edit_catalog(&self, edit: impl FnOnce(&mut Catalog)) {
+        let mut catalog = self.catalog.borrow().as_deref().unwrap().clone();
+        edit(&mut catalog);
+        self.catalog.send_replace(Some(Arc::new(catalog)));
+    }
+
+    /// Has a node's replicas apply nothing any more.
+    pub(crate) fn hold(&self, node: u64) {
+        let mut state = self.state.lock();
+        let kept = (state.index, state.rows.clone());
+        state.held.insert(NodeId(node), kept);
+    }
+
+    /// Has a node's replicas catch up.
+    pub(crate) fn release(&self, node: u64) {
+        self.state.lock().held.remove(&NodeId(node));
+        self.applied.send_modify(|times| *times += 1);
+    }
+
+    /// Has the next proposals be done and their answers be lost.
+    pub(crate) fn lose_next(&self, proposals: u64) {
+        self.state.lock().lose_next = proposals;
     }
 
     pub(crate) fn set_way(&self, to: u64, way: Way) {
@@ -147,6 +187,11 @@ struct FakeWing {
 }
 
 impl FakeWing {
+    fn applied_here(&self) -> u64 {
+        let state = self.world.state.lock();
+        state.held.get(&self.node).map_or(state.index, |(index, _)| *index)
+    }
+
     fn leads(&self) -> Result<(), Option<NodeId>> {
         let leader = *self.world.leader.borrow();
         if leader == Some(self.node) { Ok(()) } else { Err(leader) }
@@ -173,22 +218,43 @@ impl Wing for FakeWing {
         state.index += 1;
         let index = state.index;
         let command = Command::decode(&command).unwrap();
-        let reply = if let Command::Catalog(bytes) = command {
+        let catalog = match &command {
+            Command::Catalog(bytes) => Some(bytes.clone()),
+            Command::Request(Request { action: Action::Catalog(bytes), .. }) => Some(bytes.clone()),
+            _ => None,
+        };
+        let reply = if let Some(bytes) = catalog {
             let mut catalog = self.world.catalog.borrow().as_deref().unwrap().clone();
             let reply = catalog.apply(&CatalogCommand::decode(&bytes).unwrap());
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
             Reply::Catalog(reply.encode())
         } else {
-            let outcome = apply(&Rows(&state, group), index, &command).unwrap();
-            for effect in outcome.effects {
-                match effect.value {
-                    Some(value) => state.rows.insert((group, effect.key), value),
-                    None => state.rows.remove(&(group, effect.key)),
-                };
-            }
-            outcome.reply
+            let State { rows, once, .. } = &mut *state;
+            Group { rows, once, id: group, index }.apply(command)
         };
+        drop(state);
+        self.world.applied.send_modify(|times| *times += 1);
+        let mut state = self.world.state.lock();
+        if state.lose_next > 0 {
+            state.lose_next -= 1;
+            return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
+        }
         Ok((reply.encode(), index))
+    }
+
+    async fn wait_applied(
+        &self,
+        _: GroupId,
+        index: u64,
+        deadline: Moment,
+    ) -> Result<(), ReadError> {
+        let mut applied = self.world.applied.subscribe();
+        let reached = applied.wait_for(|_| self.applied_here() >= index);
+        let left = deadline.since(Env::system().clock.now());
+        match tokio::time::timeout(left, reached).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ReadError::TimedOut),
+        }
     }
 
     async fn barrier(&self, _: GroupId, _: Moment) -> Result<u64, ReadError> {
@@ -204,8 +270,11 @@ impl Wing for FakeWing {
             return Err(ReadError::NotHere);
         }
         let state = self.world.state.lock();
-        let value = Rows(&state, group).get(key).unwrap();
-        Ok(LocalRow { value, index: state.index })
+        let (index, rows) = match state.held.get(&self.node) {
+            Some((index, rows)) => (*index, rows),
+            None => (state.index, &state.rows),
+        };
+        Ok(LocalRow { value: rows.get(&(group, Bytes::copy_from_slice(key))).cloned(), index })
     }
 
     fn leader(&self, _: GroupId) -> Option<NodeId> {

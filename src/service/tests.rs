@@ -7,16 +7,34 @@ use bytes::Bytes;
 use super::testing::{Way, World};
 use super::*;
 use crate::consensus::ProposeError;
+use crate::model::{Attach, Incarnation, KeyReply, Slot, WriteOp};
 use crate::placement::RefusalCode;
+
+mod locks;
+mod many;
+mod once;
+mod reads;
 
 fn within(service: &Service, ms: u64) -> Context {
     let deadline = service.env().clock.now() + Duration::from_millis(ms);
-    Context { deadline, request_id: "test".into() }
+    Context::new(deadline, "test")
 }
 
 async fn put(service: &Service, ms: u64) -> Result<Wrote, ServiceError> {
-    let op = WriteOp::Put { value: Bytes::from_static(b"v") };
-    service.write("default", Bytes::from_static(b"k"), op, within(service, ms)).await
+    let context = within(service, ms);
+    service.write("default", Bytes::from_static(b"k"), value("v").into(), context).await
+}
+
+fn value(text: &'static str) -> WriteOp {
+    WriteOp::Put {
+        value: Bytes::from_static(text.as_bytes()),
+        content_type: None,
+        attach: Attach::None,
+    }
+}
+
+fn is_put(wrote: &Wrote, as_new: bool) -> bool {
+    matches!(wrote.reply, KeyReply::Put { created, .. } if created == as_new)
 }
 
 async fn get(service: &Service, read: ReadMode, ms: u64) -> Result<Got, ServiceError> {
@@ -28,13 +46,10 @@ async fn the_leader_does_the_work_itself() {
     let world = World::new();
     let service = world.service(1, true);
     let wrote = put(&service, 1_000).await.unwrap();
-    assert_eq!(wrote.reply, WriteReply::Put { created: true });
+    assert!(is_put(&wrote, true));
     let got = get(&service, ReadMode::Linearizable, 1_000).await.unwrap();
     let row = got.row.unwrap();
-    assert_eq!(
-        (row.value.as_ref(), row.revision, got.index),
-        (&b"v"[..], wrote.index, wrote.index)
-    );
+    assert_eq!((row.value.as_ref(), row.at, got.index), (&b"v"[..], wrote.index, wrote.index));
     assert_eq!(world.forwards(), [] as [u64; 0]);
 }
 
@@ -42,10 +57,11 @@ async fn the_leader_does_the_work_itself() {
 async fn another_node_passes_work_on_once_to_the_leader() {
     let world = World::new();
     let (_leader, service) = (world.service(1, true), world.service(2, true));
+    service.read_by_followers(false);
     let wrote = put(&service, 1_000).await.unwrap();
     assert_eq!(wrote.leader, Some(NodeId(1)));
     let got = get(&service, ReadMode::Linearizable, 1_000).await.unwrap();
-    assert_eq!((got.served_by, got.row.unwrap().revision), (NodeId(1), wrote.index));
+    assert_eq!((got.served_by, got.row.unwrap().at), (NodeId(1), wrote.index));
     assert_eq!(world.forwards(), [1, 1]);
 }
 
@@ -164,9 +180,10 @@ async fn a_group_that_does_not_own_the_slot_neither_writes_nor_reads() {
     let own_again = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         world.own(10, 0, Slot::COUNT - 1);
+        world.edit_catalog(|catalog| catalog.epoch = 10);
     };
     let (wrote, ()) = tokio::join!(put(&service, 5_000), own_again);
-    assert_eq!(wrote.unwrap().reply, WriteReply::Put { created: false });
+    assert!(is_put(&wrote.unwrap(), false));
 }
 
 #[tokio::test]
@@ -205,10 +222,11 @@ async fn bad_requests_are_refused_before_anything_is_proposed() {
     let world = World::new();
     let service = world.service(1, true);
     let write = |namespace, key: usize, value: usize| {
-        let op = WriteOp::Put { value: vec![0; value].into() };
+        let value = vec![0; value].into();
+        let op = WriteOp::Put { value, content_type: None, attach: Attach::None };
         let context = within(&service, 100);
         let service = service.clone();
-        async move { service.write(namespace, vec![b'k'; key].into(), op, context).await }
+        async move { service.write(namespace, vec![b'k'; key].into(), op.into(), context).await }
     };
     for (namespace, key, value, code) in [
         ("nope", 1, 1, "namespace_not_found"),

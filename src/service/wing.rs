@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::consensus::{GroupStatus, Groups, ProposeError, ReadError};
-use crate::model::{GroupId, NodeId};
+use crate::model::{GroupId, LeaseId, NodeId};
 use crate::placement::Catalog;
 use crate::runtime::Moment;
 
@@ -41,6 +41,20 @@ pub trait Wing: LocalFeed {
 
     /// Waits until a read here reflects all that was acknowledged before. Cancel-safe.
     async fn barrier(&self, group: GroupId, deadline: Moment) -> Result<u64, ReadError>;
+
+    /// Waits until this node's replica has applied an index. Cancel-safe.
+    async fn wait_applied(
+        &self,
+        group: GroupId,
+        index: u64,
+        deadline: Moment,
+    ) -> Result<(), ReadError>;
+
+    /// About how long a lease of a group led here still lives; `None` when that is not known, as
+    /// where nothing counts leases' times.
+    fn lease_remaining(&self, _group: GroupId, _lease: LeaseId) -> Option<Duration> {
+        None
+    }
 
     /// Reads what this node's replica holds.
     fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError>;
@@ -75,6 +89,15 @@ impl Wing for Groups {
 
     async fn barrier(&self, group: GroupId, deadline: Moment) -> Result<u64, ReadError> {
         Self::barrier(self, group, deadline).await
+    }
+
+    async fn wait_applied(
+        &self,
+        group: GroupId,
+        index: u64,
+        deadline: Moment,
+    ) -> Result<(), ReadError> {
+        Self::wait_applied(self, group, index, deadline).await
     }
 
     fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError> {

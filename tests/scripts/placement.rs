@@ -11,7 +11,9 @@
 //! * `transfers GROUP:TO:FACTS... in_flight=N`: which of the groups led here are handed back; facts are
 //!   `m` (matched), `c` (connected) and the milliseconds for which the target was fit
 //! * `slot KEY... [ns=N] [layout=ordered]`: slots and groups of keys
-//! * `nodes`, `groups`: the catalog
+//! * `create NAME [layout=ordered] [mode=eventual] [quota=N] [history=MS] [key=N] [value=N]`,
+//!   `change NAME [if=EPOCH] [quota=N|none] [history=MS] [key=N value=N]`, `delete NAME`, `purged ID`
+//! * `nodes`, `groups`, `namespaces`: the catalog
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,8 +21,8 @@ use std::fmt::Write as _;
 use goldenscript::{ArgumentConsumer, Runner};
 use tetrarch::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId};
 use tetrarch::placement::{
-    Catalog, CatalogCommand, CatalogReply, Layout, Led, Move, MoveFacts, TransferLimits, move_step,
-    next_move, slot_of, transfers,
+    Catalog, CatalogCommand, CatalogReply, Layout, Led, Mode, Move, MoveFacts, NamespaceLimits,
+    TransferLimits, move_step, next_move, slot_of, transfers,
 };
 
 use super::{Fault, named, next};
@@ -82,11 +84,7 @@ impl Map {
 
     fn slots(&self, args: &mut ArgumentConsumer<'_>) -> Result<String, Fault> {
         let namespace = NamespaceId(args.lookup_parse("ns")?.unwrap_or(1));
-        let layout = match args.lookup("layout").map(|arg| arg.value.as_str()) {
-            None | Some("spread") => Layout::Spread,
-            Some("ordered") => Layout::Ordered,
-            Some(other) => return Err(format!("there is no layout {other}").into()),
-        };
+        let layout = layout(args)?;
         let mut trace = String::new();
         for key in args.rest_pos() {
             let slot = slot_of(namespace, layout, key.value.as_bytes());
@@ -134,6 +132,25 @@ impl Map {
     }
 }
 
+impl Map {
+    fn namespaces(&self) -> Result<String, Fault> {
+        let mut trace = String::new();
+        for (name, entry) in &self.catalog.namespaces {
+            let NamespaceLimits { key_bytes_max: key, value_bytes_max: value } = entry.limits;
+            let quota = entry.quota.map_or("none".to_owned(), |quota| quota.to_string());
+            writeln!(
+                trace,
+                "{name}: id {} {:?} {:?} key {key} value {value} quota {quota} history {} since {}",
+                entry.id, entry.mode, entry.layout, entry.history_ms, entry.epoch
+            )?;
+        }
+        for (id, epoch) in &self.catalog.doomed {
+            writeln!(trace, "doomed: id {id} since {epoch}")?;
+        }
+        Ok(trace)
+    }
+}
+
 impl Runner for Map {
     fn run(&mut self, command: &goldenscript::Command) -> Result<String, Fault> {
         let mut args = command.consume_args();
@@ -157,6 +174,12 @@ impl Runner for Map {
                 from: NodeId(next(&mut args, "a node")?),
                 to: NodeId(next(&mut args, "a node")?),
             },
+            "create" => create(&mut args)?,
+            "change" => change(&mut args)?,
+            "delete" => CatalogCommand::DeleteNamespace { name: next(&mut args, "a name")? },
+            "purged" => {
+                CatalogCommand::Purged { namespace: NamespaceId(next(&mut args, "an id")?) }
+            }
             "plan" => return Ok(self.plan()),
             "follow" => {
                 let count = args.next_pos().map(|arg| arg.parse()).transpose()?;
@@ -167,6 +190,7 @@ impl Runner for Map {
             "slot" => return self.slots(&mut args),
             "nodes" => return self.nodes(),
             "groups" => return self.groups(),
+            "namespaces" => return self.namespaces(),
             other => return Err(format!("there is no command {other}").into()),
         };
         args.reject_rest()?;
@@ -184,6 +208,56 @@ fn found(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
 fn node(text: &str) -> Result<(NodeId, String, Incarnation), Fault> {
     let (id, directory) = text.split_once('@').unwrap_or((text, text));
     Ok((NodeId(id.parse()?), format!("node{id}:7101"), Incarnation(directory.parse()?)))
+}
+
+fn layout(args: &mut ArgumentConsumer<'_>) -> Result<Layout, Fault> {
+    match args.lookup("layout").map(|arg| arg.value.as_str()) {
+        None | Some("spread") => Ok(Layout::Spread),
+        Some("ordered") => Ok(Layout::Ordered),
+        Some(other) => Err(format!("there is no layout {other}").into()),
+    }
+}
+
+fn create(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
+    let usual = NamespaceLimits::default();
+    let mode = match args.lookup("mode").map(|arg| arg.value.as_str()) {
+        None | Some("linearizable") => Mode::Linearizable,
+        Some("eventual") => Mode::Eventual,
+        Some(other) => return Err(format!("there is no mode {other}").into()),
+    };
+    Ok(CatalogCommand::CreateNamespace {
+        mode,
+        layout: layout(args)?,
+        limits: NamespaceLimits {
+            key_bytes_max: args.lookup_parse("key")?.unwrap_or(usual.key_bytes_max),
+            value_bytes_max: args.lookup_parse("value")?.unwrap_or(usual.value_bytes_max),
+        },
+        quota: args.lookup_parse("quota")?,
+        history_ms: args.lookup_parse("history")?.unwrap_or(300_000),
+        name: next(args, "a name")?,
+    })
+}
+
+fn change(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
+    let quota = match args.lookup("quota").map(|arg| arg.value.as_str()) {
+        None => None,
+        Some("none") => Some(None),
+        Some(bytes) => Some(Some(bytes.parse()?)),
+    };
+    let limits = match (args.lookup_parse("key")?, args.lookup_parse("value")?) {
+        (None, None) => None,
+        (Some(key_bytes_max), Some(value_bytes_max)) => {
+            Some(NamespaceLimits { key_bytes_max, value_bytes_max })
+        }
+        _ => return Err("key= and value= go together".into()),
+    };
+    Ok(CatalogCommand::ChangeNamespace {
+        if_epoch: args.lookup_parse("if")?,
+        limits,
+        quota,
+        history_ms: args.lookup_parse("history")?,
+        name: next(args, "a name")?,
+    })
 }
 
 fn handed_back(args: &mut ArgumentConsumer<'_>) -> Result<String, Fault> {

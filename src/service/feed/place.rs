@@ -45,7 +45,7 @@ impl Place {
             name: name.to_owned(),
             namespace: entry.id,
             groups,
-            recorded: true,
+            recorded: entry.history_ms > 0,
             cluster: catalog.cluster.0,
             epoch: catalog.epoch,
         })

@@ -1,80 +1,13 @@
-//! What clients and servers say to each other: header names, paths, JSON bodies.
+//! Bodies about the cluster itself: its state, where a key lives, joining and replacing nodes.
 //!
-//! Why it exists: the front door writes these and the client reads them; one definition keeps the
-//! two from drifting apart. Bodies are contract: fields are added, never renamed or reused, and a
-//! reader ignores fields that it does not know.
-//!
-//! Relies on: serde only. No room's own types appear here, so that a change inside a room cannot
-//! change the contract unnoticed.
+//! Why it exists: `/v1/cluster` and its neighbours are what operators and routing clients read.
+//! Promises and relies on: as all of [`crate::wire`].
 
 use serde::{Deserialize, Serialize};
-
-/// The group that answered: a number. On every answer that belongs to a group.
-pub const KV_GROUP: &str = "kv-group";
-/// The position in the group's order that the answer reflects, exactly.
-pub const KV_INDEX: &str = "kv-index";
-/// What kind of read it was: `linearizable`, `stale; age-ms=180` or `stale; age=unknown`.
-pub const KV_READ: &str = "kv-read";
-/// Base URL of the node that leads the group, as a hint where to ask next time.
-pub const KV_LEADER: &str = "kv-leader";
-/// The node that the answer comes from (after forwarding: the one that did the work).
-pub const KV_SERVED_BY: &str = "kv-served-by";
-/// How long the client waits: `500ms`, `5s`, or a plain number of seconds.
-pub const REQUEST_TIMEOUT: &str = "request-timeout";
-/// Names the request in logs; made when absent.
-pub const REQUEST_ID: &str = "request-id";
-/// Media type of every error.
-pub const PROBLEM_JSON: &str = "application/problem+json";
-
-/// Where the cluster's state is read.
-pub const CLUSTER_PATH: &str = "/v1/cluster";
-/// Where a node joins ([`JoinRequest`]).
-pub const NODES_PATH: &str = "/v1/cluster/nodes";
-/// Where a node is replaced ([`ReplaceRequest`]).
-pub const REPLACE_PATH: &str = "/v1/cluster/replace";
-/// Where a key's place is asked for, with `?ns=` and `?key=`, both percent-encoded.
-pub const ROUTE_PATH: &str = "/v1/route";
-
-/// How a client must treat a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// It took effect.
-    Applied,
-    /// It surely took no effect: repeating it is safe.
-    NotApplied,
-    /// It may or may not have taken effect, or may still do so.
-    Unknown,
-}
-
-/// An error's body (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// `urn:tetrarch:problem:` and the code.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// What the code means.
-    pub title: String,
-    /// The HTTP status.
-    pub status: u16,
-    /// What happened this time.
-    pub detail: String,
-    /// The machine-readable name of the error.
-    pub code: String,
-    /// How to treat the request.
-    pub outcome: Outcome,
-    /// The request's name in the logs.
-    pub request_id: String,
-    /// Base URL of the leader's node, when it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leader: Option<String>,
-    /// Seconds after which another try makes sense.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
-}
+use utoipa::ToSchema;
 
 /// The cluster as one node sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {
     /// The cluster's id, 16 hex digits; `None` while the answering node knows none.
     pub cluster: Option<String>,
@@ -91,7 +24,7 @@ pub struct ClusterView {
 }
 
 /// A node of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// The node's id.
     pub id: u64,
@@ -119,7 +52,7 @@ pub struct NodeView {
 }
 
 /// A group of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupView {
     /// The group's id; 0 is the system group.
     pub id: u64,
@@ -146,7 +79,7 @@ pub struct GroupView {
 }
 
 /// A group's copy on a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaView {
     /// The node.
     pub node: u64,
@@ -161,7 +94,7 @@ pub struct ReplicaView {
 }
 
 /// Where a key lives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteView {
     /// The key's slot.
     pub slot: u16,
@@ -180,7 +113,7 @@ pub struct RouteView {
 }
 
 /// A node that holds a key's group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RouteReplica {
     /// The node.
     pub node: u64,
@@ -189,18 +122,20 @@ pub struct RouteReplica {
 }
 
 /// Asks that a node becomes known to the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct JoinRequest {
     /// The node's id; never used before.
     pub id: u64,
     /// Where others reach it, `host:port`.
+    #[schema(max_length = 260)]
     pub address: String,
     /// The id of its data directory, 16 hex digits.
+    #[schema(pattern = "^[0-9a-fA-F]{16}$")]
     pub incarnation: String,
 }
 
 /// Asks that one node takes over the replicas of another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplaceRequest {
     /// The node that leaves.
     pub old: u64,
@@ -209,7 +144,7 @@ pub struct ReplaceRequest {
 }
 
 /// The answer to a change of the catalog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeReply {
     /// The cluster's id, 16 hex digits.
     pub cluster: Option<String>,
@@ -223,7 +158,7 @@ pub struct ChangeReply {
 }
 
 /// A node and where it is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KnownNode {
     /// The node's id.
     pub id: u64,
@@ -231,9 +166,4 @@ pub struct KnownNode {
     pub address: String,
     /// The id of its data directory, 16 hex digits.
     pub incarnation: String,
-}
-
-/// Base URL of a node from its `host:port`.
-pub fn base_url(address: &str) -> String {
-    format!("http://{address}")
 }

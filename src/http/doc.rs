@@ -1,0 +1,230 @@
+//! `GET /openapi.json`: the whole API, described by the code that serves it.
+//!
+//! Why it exists: clients and test tools are made from it, so it must be complete and true. Shapes
+//! come from the wire types, parameters and successes from the handlers, errors from one table; here
+//! they are put together.
+//!
+//! Promises: OpenAPI 3.1; every route of the table and nothing else; every answer declared.
+
+pub(super) mod params;
+mod problems;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use axum::body::Body;
+use axum::extract::{Extension, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use crate::wire;
+
+use super::parse::query;
+use super::{Asked, Front};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tetrarch",
+        description = "A replicated key-value store over HTTP in which every node leads part of the writes.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        super::keys::get,
+        super::keys::head,
+        super::change::put,
+        super::change::delete,
+        super::change::patch,
+        super::txn::txn,
+        super::batch::batch,
+        super::locks::acquire,
+        super::locks::look,
+        super::locks::release,
+        super::spaces::list,
+        super::spaces::create,
+        super::spaces::describe,
+        super::spaces::change,
+        super::spaces::delete,
+        super::leases::grant,
+        super::leases::look,
+        super::leases::renew,
+        super::leases::end,
+        super::bounds::limits,
+        super::admin::cluster,
+        super::admin::join,
+        super::admin::replace,
+        super::admin::route,
+        super::probes::livez,
+        super::probes::readyz,
+        super::probes::metrics,
+        openapi,
+    ),
+    components(schemas(wire::Problem, wire::BatchEnd))
+)]
+struct Described;
+
+/// Describes all of this.
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operations",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
+pub(super) async fn openapi(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    if let Err(failure) = query(request.uri().query(), &[]) {
+        return failure.response(&front, &asked);
+    }
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let text = TEXT.get_or_init(|| {
+        let text = serde_json::to_vec(&document()).expect("a JSON value is written as JSON");
+        Bytes::from(text)
+    });
+    let mut response = Response::new(Body::from(text.clone()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// The whole description.
+pub(super) fn document() -> Value {
+    let described = serde_json::to_value(Described::openapi());
+    let mut document = described.expect("the description is made of text and numbers");
+    document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+    if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
+        also_by_key64(paths);
+        for (path, item) in paths.iter_mut() {
+            for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                finish(path, operation);
+            }
+        }
+    }
+    one_of(&mut document, "Op", &OP_VERBS);
+    one_of(&mut document, "BatchLine", &OP_VERBS);
+    one_of(&mut document, "KvOp", &["add", "max", "min", "append"]);
+    document
+}
+
+const OP_VERBS: [&str; 8] =
+    ["put", "put64", "delete", "delete64", "get", "get64", "patch", "patch64"];
+
+/// Says of a schema that exactly one of these members must be there.
+fn one_of(document: &mut Value, schema: &str, members: &[&str]) {
+    let choices: Vec<Value> = members.iter().map(|name| json!({ "required": [name] })).collect();
+    if let Some(schema) = document["components"]["schemas"].get_mut(schema) {
+        schema["oneOf"] = Value::Array(choices);
+    }
+}
+
+/// The paths by key, a second time with the key in `?key64=`.
+fn also_by_key64(paths: &mut Map<String, Value>) {
+    let Some(mut item) = paths.get("/v1/ns/{ns}/keys/{key}").cloned() else { return };
+    for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        operation["operationId"] = json!(format!("{id}64"));
+        let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+        for parameter in parameters.filter(|parameter| parameter["name"] == "key") {
+            *parameter = json!({
+                "name": "key64",
+                "in": "query",
+                "required": true,
+                "description": "The key in base64url, with or without padding.",
+                "schema": {
+                    "type": "string",
+                    "minLength": 2,
+                    "maxLength": 5464,
+                    "pattern": "^[A-Za-z0-9_-]+=*$",
+                },
+            });
+        }
+    }
+    paths.insert("/v1/ns/{ns}/key".to_owned(), item);
+}
+
+/// What every operation has: its errors, and the headers of the house.
+fn finish(path: &str, operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    let known = id.strip_suffix("64").unwrap_or(&id);
+    let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    for (status, names) in problems::of(known).into_iter().flatten().flatten() {
+        let of_status = codes.entry(*status).or_default();
+        of_status.extend(names.iter().filter(|name| !of_status.contains(name)).collect::<Vec<_>>());
+    }
+    let probe = !path.starts_with("/v1/");
+    if !probe {
+        let timeout = json!({
+            "name": "Request-Timeout",
+            "in": "header",
+            "description": "How long the client waits, such as 500ms, 5s or 5 (seconds).",
+            "schema": { "type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s)?$" },
+        });
+        match operation["parameters"].as_array_mut() {
+            Some(parameters) => parameters.push(timeout),
+            None => operation["parameters"] = json!([timeout]),
+        }
+    }
+    let responses = &mut operation["responses"];
+    for (status, codes) in codes {
+        responses[status.to_string()] = problem(status, &codes, known == "head_key");
+    }
+    let Some(responses) = responses.as_object_mut() else { return };
+    for (status, response) in responses {
+        let headers = headers_of(path, status);
+        response["headers"] = headers;
+    }
+}
+
+fn problem(status: u16, codes: &[&str], bodiless: bool) -> Value {
+    let description = format!("Refused: {}", codes.join(", "));
+    if bodiless {
+        return json!({ "description": description });
+    }
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({
+        "description": description,
+        "content": { wire::PROBLEM_JSON: { "schema": schema } },
+        "x-codes": codes,
+        "x-status": status,
+    })
+}
+
+/// The headers that an answer has, or may have.
+fn headers_of(path: &str, status: &str) -> Value {
+    let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
+    let number = |what: &str| {
+        json!({ "description": what, "schema": { "type": "integer", "minimum": 0 } })
+    };
+    let mut headers = Map::new();
+    let mut add = |name: &str, header| headers.insert(name.to_owned(), header);
+    add("Request-Id", text("Names the request in logs."));
+    if path.starts_with("/v1/") {
+        add("KV-Served-By", number("The node that did the work."));
+    }
+    if path.starts_with("/v1/ns/") || path.starts_with("/v1/leases") {
+        add("KV-Group", number("The group that answered."));
+        add("KV-Index", number("The position in the group's order that the answer reflects."));
+        add("KV-Leader", text("Base URL of the leader's node, as a hint."));
+        add("KV-Session", text("What the client has seen now: send it with the next request."));
+        add("KV-Read", text("What kind of read it was."));
+        add("KV-Replayed", text("`?1`: the answer of an earlier request."));
+        add("KV-Revision", number("The revision of what was read or written."));
+    }
+    if path.contains("/key") {
+        add("ETag", text("Names the key's newest write."));
+        add("Last-Modified", text("When it was, by the clock of the node that took it."));
+        add("KV-Version", number("Writes of the key since it was created."));
+        add("KV-Lease", text("The lease that the key hangs on."));
+    }
+    if status == "201" {
+        add("Location", text("Where it is found again."));
+    }
+    if status == "503" {
+        add("Retry-After", number("Seconds after which another try makes sense."));
+    }
+    Value::Object(headers)
+}

@@ -1,0 +1,184 @@
+//! Parameters as `/openapi.json` describes them. Handlers read them through `parse`; these types are
+//! never made.
+//!
+//! Promises: a bound that stands here is one that is kept: the tests of the description send what
+//! it allows.
+#![allow(dead_code, reason = "only their descriptions are used")]
+
+use utoipa::IntoParams;
+
+/// A key of a namespace.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in super::super) struct KeyPath {
+    /// The namespace.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    ns: String,
+    /// The key, percent-encoded; it may hold `/`. Any bytes; text here, for tools.
+    #[param(min_length = 1, max_length = 4096)]
+    key: String,
+}
+
+/// A namespace.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in super::super) struct SpacePath {
+    /// The namespace.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    ns: String,
+}
+
+/// A lease.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in super::super) struct LeasePath {
+    /// The lease's id.
+    #[param(pattern = "^[0-9a-fA-F]{16}$")]
+    id: String,
+}
+
+/// A lock.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in super::super) struct LockPath {
+    /// The namespace.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    ns: String,
+    /// The lock's name, percent-encoded; it may hold `/`.
+    #[param(min_length = 1, max_length = 4096)]
+    name: String,
+}
+
+/// How to read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct ReadQuery {
+    /// `linearizable` (the default), `stale`, `bounded` (with `max_staleness`) or `session`.
+    #[param(pattern = "^(linearizable|stale|bounded|session)$")]
+    read: Option<String>,
+    /// How old the answer may be; with `read=bounded`.
+    #[param(pattern = "^[0-9]{1,15}(ms|s|m|h)$")]
+    max_staleness: Option<String>,
+}
+
+/// Conditions and the form of a read.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct ReadHeaders {
+    /// Only if the newest write is one of these.
+    #[param(rename = "If-Match", max_length = 1024)]
+    if_match: Option<String>,
+    /// Only if the newest write is none of these; otherwise 304.
+    #[param(rename = "If-None-Match", max_length = 1024)]
+    if_none_match: Option<String>,
+    /// Only if it was written later; otherwise 304. Passed over beside `If-None-Match`.
+    #[param(rename = "If-Modified-Since", max_length = 64)]
+    if_modified_since: Option<String>,
+    /// What the client has seen.
+    #[param(rename = "KV-Session", max_length = 24_576)]
+    kv_session: Option<String>,
+}
+
+/// What belongs to a put.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct PutQuery {
+    /// How long the key lives unless it is written again.
+    #[param(pattern = "^[0-9]{1,15}(ms|s|m|h)$")]
+    ttl: Option<String>,
+    /// `1`: answer with what was there before.
+    #[param(pattern = "^(0|1|true|false)$")]
+    prev: Option<String>,
+}
+
+/// What belongs to a delete.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct ChangeQuery {
+    /// `1`: answer with what was there before.
+    #[param(pattern = "^(0|1|true|false)$")]
+    prev: Option<String>,
+}
+
+/// Which hold on a lock ends: exactly one of the two.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct LockReleaseQuery {
+    /// The one with this token.
+    token: Option<u64>,
+    /// The one with this lease.
+    #[param(pattern = "^[0-9a-fA-F]{16}$")]
+    lease: Option<String>,
+}
+
+/// Where a key is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct RouteQuery {
+    /// The namespace; `default` when left out.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    ns: Option<String>,
+    /// The key, percent-encoded.
+    #[param(min_length = 1, max_length = 4096)]
+    key: String,
+}
+
+/// Conditions of a put.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct PutHeaders {
+    /// Only if the newest write is one of these; `*`: if there is one.
+    #[param(rename = "If-Match", max_length = 1024)]
+    if_match: Option<String>,
+    /// Only if the newest write is none of these; `*`: if there is none.
+    #[param(rename = "If-None-Match", max_length = 1024)]
+    if_none_match: Option<String>,
+    /// The lease that the key hangs on.
+    #[param(rename = "KV-Lease", pattern = "^[0-9a-fA-F]{16}$")]
+    kv_lease: Option<String>,
+    /// `return=representation`: answer with the new value.
+    #[param(rename = "Prefer", max_length = 255)]
+    prefer: Option<String>,
+    /// Makes repeating the request harmless.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// Conditions of a delete.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct ChangeHeaders {
+    /// Only if the newest write is one of these; `*`: if there is one.
+    #[param(rename = "If-Match", max_length = 1024)]
+    if_match: Option<String>,
+    /// Only if the newest write is none of these; `*`: if there is none.
+    #[param(rename = "If-None-Match", max_length = 1024)]
+    if_none_match: Option<String>,
+    /// Makes repeating the request harmless.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// Conditions of a patch.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct PatchHeaders {
+    /// Only if the newest write is one of these; `*`: if there is one.
+    #[param(rename = "If-Match", max_length = 1024)]
+    if_match: Option<String>,
+    /// Only if the newest write is none of these; `*`: if there is none.
+    #[param(rename = "If-None-Match", max_length = 1024)]
+    if_none_match: Option<String>,
+    /// Makes repeating the request harmless.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// What makes a request repeatable.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct OnceHeaders {
+    /// Makes repeating the request harmless.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}

@@ -1,0 +1,83 @@
+//! Which errors each operation can answer with: statuses and their codes.
+//!
+//! Promises: every answer that a test of the front door gets is declared here; the tests compare.
+
+/// A status, and the codes that come with it.
+pub(super) type Errors = (u16, &'static [&'static str]);
+
+/// Of every request: what the gate and the reading of queries refuse.
+const EVERY: &[Errors] = &[(400, &["invalid"]), (503, &["overloaded", "unavailable"])];
+/// Of what a group answers.
+const GROUP: &[Errors] = &[(500, &["internal"]), (504, &["undetermined"])];
+/// Of what belongs to a namespace.
+const SPACE: &[Errors] = &[(404, &["namespace_not_found"]), (501, &["mode_unsupported"])];
+/// Of what names a key.
+const KEY: &[Errors] = &[(414, &["key_too_long"])];
+/// Of what has a body.
+const BODY: &[Errors] =
+    &[(408, &["request_timeout"]), (413, &["too_large"]), (415, &["unsupported_media_type"])];
+/// Of reads.
+const READ: &[Errors] = &[(404, &["key_not_found"]), (503, &["session_behind", "too_stale"])];
+/// Of conditions.
+const CONDITION: &[Errors] = &[(412, &["precondition_failed"])];
+/// Of what takes an idempotency key.
+const ONCE: &[Errors] = &[(422, &["idempotency_mismatch"])];
+/// Of what makes data grow, or hangs keys on leases.
+const GROW: &[Errors] =
+    &[(404, &["lease_not_found"]), (409, &["denied"]), (507, &["quota_exceeded"])];
+/// Of patches.
+const PATCH: &[Errors] = &[(409, &["patch_conflict"]), (422, &["patch_invalid"])];
+/// Of leases.
+const LEASE: &[Errors] = &[(404, &["lease_not_found"]), (409, &["denied"])];
+/// Of changes of the catalog.
+const CATALOG: &[Errors] = &[(409, &["refused"])];
+
+/// The errors of an operation, by its id; `None` when nobody has said them.
+pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
+    let errors: &[&'static [Errors]] = match operation {
+        "get_key" | "head_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION],
+        "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW],
+        "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW],
+        "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH],
+        "txn" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            KEY,
+            BODY,
+            CONDITION,
+            ONCE,
+            GROW,
+            PATCH,
+            &[(422, &["cross_group", "duplicate_key"])],
+        ],
+        "batch" => &[EVERY, SPACE, &[(415, &["unsupported_media_type"])]],
+        "acquire_lock" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASE, &[(409, &["lock_held"])]],
+        "get_lock" => &[EVERY, GROUP, SPACE, KEY],
+        "release_lock" => &[EVERY, GROUP, SPACE, KEY, ONCE, LEASE, &[(409, &["lock_not_held"])]],
+        "list_namespaces" => &[EVERY],
+        "create_namespace" => &[
+            EVERY,
+            GROUP,
+            BODY,
+            ONCE,
+            CATALOG,
+            &[(409, &["namespace_exists"]), (501, &["mode_unsupported"])],
+        ],
+        "get_namespace" => &[EVERY, SPACE],
+        "change_namespace" => &[EVERY, GROUP, SPACE, BODY, CATALOG],
+        "delete_namespace" => &[EVERY, GROUP, SPACE, CATALOG],
+        "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASE],
+        "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
+        "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
+        "get_limits" | "openapi" | "get_cluster" => &[EVERY],
+        "add_node" | "replace_node" => {
+            &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]]
+        }
+        "get_route" => &[EVERY, SPACE, KEY],
+        "livez" | "metrics" => &[&[(400, &["invalid"])]],
+        "readyz" => &[&[(400, &["invalid"]), (503, &["not_ready"])]],
+        _ => return None,
+    };
+    Some(errors.to_vec())
+}

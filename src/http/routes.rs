@@ -1,0 +1,77 @@
+//! The table of all routes: the router, the labels of metrics and the tests of the description are
+//! made from it, and from nothing else.
+//!
+//! Promises: a route that is not in the table does not exist.
+
+use axum::routing::MethodRouter;
+
+use crate::wire::{
+    CLUSTER_PATH, LEASES_PATH, LIMITS_PATH, NAMESPACES_PATH, NODES_PATH, OPENAPI_PATH, REPLACE_PATH,
+    ROUTE_PATH,
+};
+
+use super::places::Bound;
+use super::{Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, spaces, txn};
+
+/// One path and what answers there.
+pub(super) struct Entry {
+    /// The pattern, which is also its name in metrics.
+    pub(super) path: &'static str,
+    /// Its methods, in small letters.
+    pub(super) methods: &'static [&'static str],
+    /// What its requests count against.
+    pub(super) bound: Bound,
+    /// What answers.
+    pub(super) open: fn() -> MethodRouter<Front>,
+}
+
+impl Entry {
+    /// The pattern for an empty rest, which `{*rest}` does not take: such requests are refused by
+    /// the same handlers, with a reason.
+    pub(super) fn without_rest(&self) -> Option<&'static str> {
+        self.path.split_once("{*").map(|(before, _)| before)
+    }
+}
+
+/// The entry of a pattern that axum has matched.
+pub(super) fn entry(pattern: &str) -> Option<&'static Entry> {
+    TABLE.iter().find(|entry| entry.path == pattern || entry.without_rest() == Some(pattern))
+}
+
+macro_rules! table {
+    ($($path:expr, $bound:ident: $($method:ident $handler:path),+;)+) => {
+        /// All routes.
+        pub(super) const TABLE: &[Entry] = &[$(Entry {
+            path: $path,
+            methods: &[$(stringify!($method)),+],
+            bound: Bound::$bound,
+            open: || MethodRouter::new()$(.$method($handler))+,
+        }),+];
+    };
+}
+
+table! {
+    "/v1/ns/{ns}/keys/{*key}", Request:
+        get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
+    "/v1/ns/{ns}/key", Request:
+        get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
+    "/v1/ns/{ns}/txn", Request: post txn::txn;
+    "/v1/ns/{ns}/batch", Own: post batch::batch;
+    "/v1/ns/{ns}/locks/{*name}", Request:
+        get locks::look, post locks::acquire, delete locks::release;
+    NAMESPACES_PATH, Request: get spaces::list, post spaces::create;
+    "/v1/namespaces/{ns}", Request:
+        get spaces::describe, patch spaces::change, delete spaces::delete;
+    LEASES_PATH, Request: post leases::grant;
+    "/v1/leases/{id}", Request: get leases::look, delete leases::end;
+    "/v1/leases/{id}/renew", Request: post leases::renew;
+    LIMITS_PATH, Request: get bounds::limits;
+    OPENAPI_PATH, Request: get doc::openapi;
+    CLUSTER_PATH, Request: get admin::cluster;
+    NODES_PATH, Request: post admin::join;
+    REPLACE_PATH, Request: post admin::replace;
+    ROUTE_PATH, Request: get admin::route;
+    "/livez", Probe: get probes::livez;
+    "/readyz", Probe: get probes::readyz;
+    "/metrics", Probe: get probes::metrics;
+}

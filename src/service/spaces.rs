@@ -1,0 +1,179 @@
+//! Namespaces: list, describe, make, change, delete.
+//!
+//! Promises: whoever made a change here finds it here: the answer waits until this node's own catalog
+//! has it. Does not promise: the same at other nodes at once; their groups still refuse what an old
+//! catalog routes. Usage is about a second old. Relies on the system group for the changes, on
+//! leaders for deleting what a deleted namespace held.
+
+use std::time::Duration;
+
+use crate::model::{Action, NamespaceId, Reply};
+use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
+use crate::runtime::limits::CATALOG_ECHO_MAX;
+
+use super::answer::{NamespaceMade, NamespaceView};
+use super::ask::{Context, NamespaceChange, NamespaceRequest};
+use super::error::{ErrorKind, ServiceError};
+use super::pursue::{pursue, until};
+use super::route::{Map, Target};
+use super::write::Answer;
+use super::{Service, ceil_ms, internal};
+
+impl Service {
+    /// All namespaces, by name.
+    ///
+    /// # Errors
+    ///
+    /// When no catalog is known in time.
+    pub async fn namespaces(&self, context: Context) -> Result<Vec<NamespaceView>, ServiceError> {
+        let map = self.hall.founded(&context).await?;
+        let namespaces = map.catalog.namespaces.iter();
+        Ok(namespaces.map(|(name, entry)| self.view(&map, name, entry)).collect())
+    }
+
+    /// One namespace.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or no catalog is known in time.
+    pub async fn namespace(
+        &self,
+        name: &str,
+        context: Context,
+    ) -> Result<NamespaceView, ServiceError> {
+        let map = self.hall.founded(&context).await?;
+        let entry = map.catalog.namespace(name).ok_or_else(|| not_found(name))?;
+        Ok(self.view(&map, name, entry))
+    }
+
+    /// Makes a namespace. Making the same again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// `NamespaceExists` when there is one of this name with other settings.
+    pub async fn create_namespace(
+        &self,
+        request: NamespaceRequest,
+        context: Context,
+    ) -> Result<NamespaceMade, ServiceError> {
+        let map = self.hall.founded(&context).await?;
+        let known = map.catalog.namespace(&request.name).is_some();
+        let NamespaceRequest { name, mode, layout, limits, quota, history } = request;
+        let command = CatalogCommand::CreateNamespace {
+            name: name.clone(),
+            mode,
+            layout,
+            limits,
+            quota,
+            history_ms: ceil_ms(history),
+        };
+        self.change_space(&name, &command, &context).await?;
+        let view = self.namespace(&name, context).await?;
+        Ok(NamespaceMade { view, created: !known })
+    }
+
+    /// Changes a namespace's settings.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or the settings are refused.
+    pub async fn change_namespace(
+        &self,
+        name: &str,
+        change: NamespaceChange,
+        context: Context,
+    ) -> Result<NamespaceView, ServiceError> {
+        let NamespaceChange { limits, quota, history, if_epoch } = change;
+        let command = CatalogCommand::ChangeNamespace {
+            name: name.to_owned(),
+            if_epoch,
+            limits,
+            quota,
+            history_ms: history.map(ceil_ms),
+        };
+        self.change_space(name, &command, &context).await?;
+        self.namespace(name, context).await
+    }
+
+    /// Deletes a namespace: it is gone at once; what it held is removed in the background.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name, or it may not be deleted.
+    pub async fn delete_namespace(
+        &self,
+        name: &str,
+        context: Context,
+    ) -> Result<u64, ServiceError> {
+        let command = CatalogCommand::DeleteNamespace { name: name.to_owned() };
+        self.change_space(name, &command, &context).await
+    }
+
+    /// Has the system group change the catalog, then waits to know it here.
+    async fn change_space(
+        &self,
+        name: &str,
+        command: &CatalogCommand,
+        context: &Context,
+    ) -> Result<u64, ServiceError> {
+        self.hall.founded(context).await?;
+        let once = self.hall.once(context);
+        let planner = |map: &Map| {
+            let action = Action::Catalog(command.encode());
+            self.hall.proposal(map, Target::System, NamespaceId(0), action, Some(&once))
+        };
+        let answer = pursue(&self.hall, context, &planner).await?.answer()?;
+        let Answer { group, by, .. } = answer;
+        let Reply::Catalog(bytes) = &answer.reply else { return Err(answer.unexpected()) };
+        let kind = match CatalogReply::decode(bytes) {
+            Ok(CatalogReply::Done { epoch }) => {
+                self.echo(epoch, context).await;
+                return Ok(epoch);
+            }
+            Ok(CatalogReply::Refused { code: RefusalCode::NamespaceExists, .. }) => {
+                ErrorKind::NamespaceExists { name: name.to_owned() }
+            }
+            Ok(CatalogReply::Refused { code: RefusalCode::UnknownNamespace, .. }) => {
+                ErrorKind::NamespaceNotFound { name: name.to_owned() }
+            }
+            Ok(CatalogReply::Refused { code, reason }) => ErrorKind::Refused { code, reason },
+            Err(error) => return Err(internal(group, &error.to_string())),
+        };
+        Err(ServiceError::from(kind).about(group, Some(by)))
+    }
+
+    /// Waits until this node's catalog is as new: whoever asks here next finds the change.
+    async fn echo(&self, epoch: u64, context: &Context) {
+        let left = context.deadline.since(self.hall.env.clock.now()).min(CATALOG_ECHO_MAX);
+        let known = until(self.hall.wing.catalog(), |catalog| {
+            catalog.as_ref().is_some_and(|catalog| catalog.epoch >= epoch)
+        });
+        // The change is made whether or not this node has heard of it in time.
+        drop(tokio::time::timeout(left, known).await);
+    }
+
+    fn view(&self, map: &Map, name: &str, entry: &NamespaceEntry) -> NamespaceView {
+        let used = self.hall.usage.of(entry.id);
+        let groups = match entry.layout {
+            Layout::Ordered => 1,
+            Layout::Spread => map.catalog.groups.values().filter(|g| !g.ranges.is_empty()).count(),
+        };
+        NamespaceView {
+            name: name.to_owned(),
+            id: entry.id.0,
+            mode: entry.mode,
+            layout: entry.layout,
+            limits: entry.limits,
+            quota: entry.quota,
+            history: Duration::from_millis(entry.history_ms),
+            keys: used.map(|(_, keys)| keys),
+            bytes: used.map(|(bytes, _)| bytes),
+            groups: u64::try_from(groups).unwrap_or(u64::MAX),
+            epoch: map.catalog.epoch,
+        }
+    }
+}
+
+fn not_found(name: &str) -> ServiceError {
+    ErrorKind::NamespaceNotFound { name: name.to_owned() }.into()
+}
