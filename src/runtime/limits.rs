@@ -563,14 +563,17 @@ pub const FEED_LAG_WAIT_MAX: Duration = Duration::from_millis(500);
 /// Pause before replicas that could not answer are asked again.
 pub const FEED_RETRY: Duration = Duration::from_millis(100);
 
-/// Watches that one node serves; one more is refused (503). An idle one costs a few kilobytes.
-pub const WATCHES_MAX: usize = 16_384;
-
 /// Bytes of changes that a watch reads at a time: what it holds while its client is slow.
 pub const WATCH_READ_BYTES: usize = 64 * 1024;
 
 /// Bytes of changes that are looked at together to wake watches.
 pub const WATCH_DISPATCH_BYTES: usize = 1024 * 1024;
+
+/// Most events of one poll of a watch.
+pub const WATCH_POLL_EVENTS: usize = 1_000;
+
+/// Bytes after which a poll of a watch takes no more events.
+pub const WATCH_POLL_BYTES: usize = 1024 * 1024;
 
 /// How often every watch is told how far it is.
 pub const WATCH_BOOKMARK_EVERY: Duration = Duration::from_secs(1);

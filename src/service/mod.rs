@@ -80,7 +80,7 @@ pub use feed::{LocalFeed, Show};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
-pub use scan::{Counted, Item, KeyRange, ScanPage, ScanRequest, ScanStream};
+pub use scan::{Counted, Item, KeyRange, RangeDeleted, ScanPage, ScanRequest, ScanStream};
 pub use session::{Session, SessionError};
 pub use usage::Usage;
 pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};

@@ -10,6 +10,7 @@
 //! but the indexes of two groups are of no common instant. A view that is trimmed is an error, never a
 //! mixture. In a namespace without history there are no views: each page shows what is there.
 
+mod delete;
 pub(super) mod merge;
 pub(super) mod range;
 
@@ -36,6 +37,7 @@ use super::session::Session;
 use super::{Context, ReadMode, Service};
 
 use merge::{Merged, Merger, Plan, Start, edge_of};
+pub use delete::RangeDeleted;
 pub use range::KeyRange;
 
 /// What is scanned, and how it is shown.
@@ -116,7 +118,7 @@ impl Service {
             None => scan.begun(limit, &context).await?,
         };
         let items = merger.take(limit, SCAN_PAGE_BYTES_MAX, context.deadline).await;
-        let items = items.map_err(|error| scan_error(error))?;
+        let items = items.map_err(scan_error)?;
         self.flow.still_there(&place, merger.epoch(), context.deadline).await?;
         let more = merger.has_more(context.deadline).await.map_err(scan_error)?;
         let edge = items.last().filter(|_| more).and_then(|last| edge_of(last, request.reverse));

@@ -1,0 +1,1 @@
+//! Tests of watches over HTTP.
