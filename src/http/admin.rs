@@ -86,7 +86,8 @@ pub(super) async fn join(
 }
 
 async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
-    let JoinRequest { id, address, incarnation } = read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
+    let JoinRequest { id, address, incarnation } =
+        read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
     let digits = incarnation.len() == 16 && incarnation.bytes().all(|b| b.is_ascii_hexdigit());
     let incarnation = digits.then(|| u64::from_str_radix(&incarnation, 16).ok()).flatten();
     let incarnation =
@@ -114,7 +115,8 @@ pub(super) async fn replace(
 }
 
 async fn replace_node(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
-    let ReplaceRequest { old, new } = read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
+    let ReplaceRequest { old, new } =
+        read_json(front, asked, request, ADMIN_BODY_BYTES_MAX).await?;
     let epoch = front.service.replace(NodeId(old), NodeId(new), asked.context()).await?;
     Ok(changed(front, asked, epoch))
 }

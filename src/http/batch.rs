@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
-use crate::runtime::limits::BATCH_PORTIONS_MAX;
+use crate::runtime::limits::{BATCH_PORTIONS_MAX, BATCH_STALL_MAX};
 use crate::service::{Batch, BatchOp, Context, OnceKey};
 use crate::wire::{BatchEnd, BatchLine, BatchResult, NDJSON};
 
@@ -141,7 +141,7 @@ impl Run {
 
 fn answer(run: Run, body: Body) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
     async_stream::stream! {
-        let mut lines = Lines::new(body);
+        let mut lines = Lines::new(body, BATCH_STALL_MAX);
         let mut running = Running::default();
         let (mut held, mut ended) = (None::<Portion>, None::<Ended>);
         let (mut ops, mut failed) = (0u64, 0u64);

@@ -122,7 +122,7 @@ async fn gather(body: Body, bound: usize) -> Result<Bytes, Broken> {
     let mut all = BytesMut::new();
     loop {
         let frame = tokio::time::timeout(HTTP_BODY_STALL_MAX, body.frame()).await;
-        let Some(frame) = frame.map_err(|_| Broken::Stalled)? else { return Ok(all.freeze()) };
+        let Some(frame) = frame.map_err(|_late| Broken::Stalled)? else { return Ok(all.freeze()) };
         match frame {
             Ok(frame) => {
                 let Ok(data) = frame.into_data() else { continue };

@@ -49,8 +49,16 @@ fn sizes() -> Vec<Bound> {
     };
     vec![
         bytes("key_bytes", limits::KEY_BYTES_MAX, "Longest key that a namespace can allow"),
-        bytes("value_bytes", limits::VALUE_BYTES_MAX, "Longest value, unless a namespace says less"),
-        bytes("content_type_bytes", limits::CONTENT_TYPE_BYTES_MAX, "Longest Content-Type of a value"),
+        bytes(
+            "value_bytes",
+            limits::VALUE_BYTES_MAX,
+            "Longest value, unless a namespace says less",
+        ),
+        bytes(
+            "content_type_bytes",
+            limits::CONTENT_TYPE_BYTES_MAX,
+            "Longest Content-Type of a value",
+        ),
         bytes(
             "idempotency_key_bytes",
             limits::IDEMPOTENCY_KEY_BYTES_MAX,
@@ -59,7 +67,11 @@ fn sizes() -> Vec<Bound> {
         bytes("request_id_bytes", limits::REQUEST_ID_BYTES_MAX, "Longest Request-Id that is taken"),
         bytes("session_bytes", limits::SESSION_TEXT_BYTES_MAX, "Longest KV-Session"),
         bytes("head_bytes", limits::HTTP_HEAD_BYTES_MAX, "Request line and headers together"),
-        bytes("admin_body_bytes", limits::ADMIN_BODY_BYTES_MAX, "Longest JSON body of other requests"),
+        bytes(
+            "admin_body_bytes",
+            limits::ADMIN_BODY_BYTES_MAX,
+            "Longest JSON body of other requests",
+        ),
         bytes("txn_bytes", limits::TXN_BYTES_MAX, "Keys, values and patches of a transaction"),
         bytes("txn_body_bytes", limits::TXN_BODY_BYTES_MAX, "Longest JSON body of a transaction"),
         bytes("batch_line_bytes", limits::BATCH_LINE_BYTES_MAX, "Longest line of a batch"),
@@ -75,13 +87,33 @@ fn counts() -> Vec<Bound> {
         count("headers", limits::HTTP_HEADERS_MAX, "headers", "Headers of a request"),
         count("etags", limits::ETAGS_MAX, "etags", "ETags in If-Match or If-None-Match"),
         count("txn_ops", limits::TXN_OPS_MAX, "ops", "Conditions and operations of a transaction"),
-        count("requests", limits::HTTP_REQUESTS_MAX, "requests", "Served by a node at the same time"),
-        count("connections", limits::HTTP_CONNECTIONS_MAX, "connections", "Open at a node; for more, the idlest are closed"),
+        count(
+            "requests",
+            limits::HTTP_REQUESTS_MAX,
+            "requests",
+            "Served by a node at the same time",
+        ),
+        count(
+            "connections",
+            limits::HTTP_CONNECTIONS_MAX,
+            "connections",
+            "Open at a node; for more, the idlest are closed",
+        ),
         count("watches", limits::WATCHES_MAX, "watches", "Served by a node at the same time"),
         count("batches", limits::BATCHES_MAX, "batches", "Served by a node at the same time"),
-        count("scan_streams", limits::SCAN_STREAMS_MAX, "scans", "Streamed by a node at the same time"),
+        count(
+            "scan_streams",
+            limits::SCAN_STREAMS_MAX,
+            "scans",
+            "Streamed by a node at the same time",
+        ),
         count("lock_waits", limits::LOCK_WAITS_MAX, "requests", "Waiting for locks at a node"),
-        count("slow_bodies", limits::HTTP_SLOW_BODIES_MAX, "requests", "Whose bodies are still coming, at a node; for more, the oldest is refused"),
+        count(
+            "slow_bodies",
+            limits::HTTP_SLOW_BODIES_MAX,
+            "requests",
+            "Whose bodies are still coming, at a node; for more, the oldest is refused",
+        ),
     ]
 }
 
@@ -90,9 +122,21 @@ fn times() -> Vec<Bound> {
         (name, u64::try_from(time.as_millis()).unwrap_or(u64::MAX), "ms", what)
     };
     vec![
-        time("request_timeout_default", limits::REQUEST_TIMEOUT_DEFAULT, "Request-Timeout when it is left out"),
-        time("request_timeout", limits::REQUEST_TIMEOUT_MAX, "Longest Request-Timeout, and longest wait for a lock"),
-        time("header_timeout", limits::HTTP_HEADER_TIMEOUT, "For a request's head, from its first byte"),
+        time(
+            "request_timeout_default",
+            limits::REQUEST_TIMEOUT_DEFAULT,
+            "Request-Timeout when it is left out",
+        ),
+        time(
+            "request_timeout",
+            limits::REQUEST_TIMEOUT_MAX,
+            "Longest Request-Timeout, and longest wait for a lock",
+        ),
+        time(
+            "header_timeout",
+            limits::HTTP_HEADER_TIMEOUT,
+            "For a request's head, from its first byte",
+        ),
         time("idle_timeout", limits::HTTP_IDLE_TIMEOUT, "For a connection without a request"),
         time("body_stall", limits::HTTP_BODY_STALL_MAX, "Without a byte of a body"),
         time("write_stall", limits::HTTP_WRITE_STALL_MAX, "Without taking a byte of an answer"),

@@ -197,7 +197,7 @@ async fn patch_key(front: &Front, asked: &Asked, request: Request) -> Result<Res
         return Err(strange(&wrote));
     };
     let enveloped = accept.wants_envelope(content_type(&row));
-    let response = row_response(&key, wrote.group, row, enveloped);
+    let response = row_response(&key, wrote.group, &row, enveloped);
     Ok(finished(response, front, asked, &wrote, revision))
 }
 
@@ -228,7 +228,7 @@ impl Wishes {
     fn representation(&self, key: &[u8], wrote: &Wrote, row: Option<Row>) -> Response {
         let Some(row) = row.filter(|_| self.representation) else { return empty() };
         let enveloped = self.accept.wants_envelope(content_type(&row));
-        let mut response = row_response(key, wrote.group, row, enveloped);
+        let mut response = row_response(key, wrote.group, &row, enveloped);
         let applied = HeaderValue::from_static("return=representation");
         response.headers_mut().insert("preference-applied", applied);
         response
@@ -264,7 +264,8 @@ fn refuse_encodings(headers: &HeaderMap) -> Result<(), Failure> {
         None => Ok(()),
         Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
         Some(encoding) => {
-            let detail = format!("Content-Encoding {encoding} is not kept: send the bytes as they are");
+            let detail =
+                format!("Content-Encoding {encoding} is not kept: send the bytes as they are");
             Err(Failure::unsupported(detail))
         }
     }

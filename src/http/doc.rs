@@ -98,7 +98,9 @@ pub(super) async fn openapi(
 pub(super) fn document() -> Value {
     let described = serde_json::to_value(Described::openapi());
     let mut document = described.expect("the description is made of text and numbers");
-    document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+    if let Some(info) = document.get_mut("info").and_then(Value::as_object_mut) {
+        info.insert("version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    }
     if let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) {
         also_by_key64(paths);
         for (path, item) in paths.iter_mut() {
@@ -119,8 +121,12 @@ const OP_VERBS: [&str; 8] =
 /// Says of a schema that exactly one of these members must be there.
 fn one_of(document: &mut Value, schema: &str, members: &[&str]) {
     let choices: Vec<Value> = members.iter().map(|name| json!({ "required": [name] })).collect();
-    if let Some(schema) = document["components"]["schemas"].get_mut(schema) {
-        schema["oneOf"] = Value::Array(choices);
+    if let Some(schema) = document
+        .pointer_mut("/components/schemas")
+        .and_then(|schemas| schemas.get_mut(schema))
+        .and_then(Value::as_object_mut)
+    {
+        schema.insert("oneOf".to_owned(), Value::Array(choices));
     }
 }
 
@@ -199,9 +205,8 @@ fn problem(status: u16, codes: &[&str], bodiless: bool) -> Value {
 /// The headers that an answer has, or may have.
 fn headers_of(path: &str, status: &str) -> Value {
     let text = |what: &str| json!({ "description": what, "schema": { "type": "string" } });
-    let number = |what: &str| {
-        json!({ "description": what, "schema": { "type": "integer", "minimum": 0 } })
-    };
+    let number =
+        |what: &str| json!({ "description": what, "schema": { "type": "integer", "minimum": 0 } });
     let mut headers = Map::new();
     let mut add = |name: &str, header| headers.insert(name.to_owned(), header);
     add("Request-Id", text("Names the request in logs."));

@@ -74,11 +74,11 @@ pub(super) fn row_headers(headers: &mut HeaderMap, group: GroupId, row: &Row) {
 }
 
 /// A row in the form that the client wants, with its headers.
-pub(super) fn row_response(key: &[u8], group: GroupId, row: Row, enveloped: bool) -> Response {
+pub(super) fn row_response(key: &[u8], group: GroupId, row: &Row, enveloped: bool) -> Response {
     let mut response = if enveloped {
-        json(StatusCode::OK, &envelope(key, group, &row, true))
+        json(StatusCode::OK, &envelope(key, group, row, true))
     } else {
-        let kind = HeaderValue::from_str(content_type(&row));
+        let kind = HeaderValue::from_str(content_type(row));
         let mut response = Response::new(Body::from(row.value.clone()));
         let kind = kind.unwrap_or(HeaderValue::from_static(OCTETS));
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -88,7 +88,7 @@ pub(super) fn row_response(key: &[u8], group: GroupId, row: Row, enveloped: bool
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     // A value is what its writer says, and nothing that a browser may guess.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    row_headers(headers, group, &row);
+    row_headers(headers, group, row);
     response
 }
 

@@ -123,7 +123,7 @@ async fn get_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response
     let mut response = match conditions.judge(group, &row) {
         Judgement::Send => {
             let enveloped = accept.wants_envelope(content_type(&row));
-            row_response(&key, group, row, enveloped)
+            row_response(&key, group, &row, enveloped)
         }
         Judgement::NotModified => {
             let mut response = Response::new(Body::empty());
@@ -138,11 +138,8 @@ async fn get_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response
 }
 
 fn unmet(group: GroupId, row: &Row, facts: Facts) -> Failure {
-    let more = More {
-        etag: Some(tag(group, row)),
-        revision: Some(row.revision),
-        ..More::default()
-    };
+    let more =
+        More { etag: Some(tag(group, row)), revision: Some(row.revision), ..More::default() };
     let detail = "the key's newest write is none of those in If-Match";
     let status = StatusCode::PRECONDITION_FAILED;
     let failure = Failure::refused(status, "precondition_failed", detail);

@@ -97,7 +97,8 @@ fn decimal(name: &str, amount: &Amount) -> Result<Decimal, Failure> {
             }
         },
     };
-    text.parse().map_err(|_| invalid(format!("{name}: {text:?} is no decimal number in range")))
+    text.parse()
+        .map_err(|_fault| invalid(format!("{name}: {text:?} is no decimal number in range")))
 }
 
 /// Whether the shortest text of a number has no more digits than every double keeps.

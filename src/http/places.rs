@@ -35,8 +35,10 @@ pub(super) type Place = OwnedSemaphorePermit;
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     requests: Arc<Semaphore>,
+    #[allow(dead_code, reason = "for scans and watches")]
     watches: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    #[allow(dead_code, reason = "for scans and watches")]
     scans: Arc<Semaphore>,
     lock_waits: Arc<Semaphore>,
     pub(super) slow_bodies: SlowBodies,
@@ -59,12 +61,13 @@ impl Places {
     pub(super) fn of(&self, bound: Bound) -> Result<Option<Place>, &'static str> {
         match bound {
             Bound::Probe | Bound::Own => Ok(None),
-            Bound::Request => taken(&self.requests)
-                .map(Some)
-                .ok_or("this node serves as many requests as it can"),
+            Bound::Request => {
+                taken(&self.requests).map(Some).ok_or("this node serves as many requests as it can")
+            }
         }
     }
 
+    #[allow(dead_code, reason = "for scans and watches")]
     /// A place for a watch.
     pub(super) fn watch(&self) -> Result<Place, Failure> {
         taken(&self.watches).ok_or_else(|| Failure {
@@ -79,6 +82,7 @@ impl Places {
             .ok_or_else(|| Failure::overloaded("this node serves as many batches as it can"))
     }
 
+    #[allow(dead_code, reason = "for scans and watches")]
     /// A place for a scan that is streamed.
     pub(super) fn scan(&self) -> Result<Place, Failure> {
         taken(&self.scans)

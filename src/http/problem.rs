@@ -7,8 +7,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use crate::placement::RefusalCode;
 use crate::model::LockPlace;
+use crate::placement::RefusalCode;
 use crate::service::{EntityTag, ErrorKind, Outcome, ServiceError};
 use crate::wire::{self, KV_REVISION, PROBLEM_JSON, Problem};
 
@@ -186,7 +186,8 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
         ErrorKind::CursorGone { .. } => StatusCode::GONE,
         ErrorKind::Refused { code: RefusalCode::Invalid, .. } => StatusCode::BAD_REQUEST,
         ErrorKind::Refused {
-            code: RefusalCode::UnknownNode | RefusalCode::UnknownNamespace, ..
+            code: RefusalCode::UnknownNode | RefusalCode::UnknownNamespace,
+            ..
         } => StatusCode::NOT_FOUND,
         ErrorKind::Patch { conflict: true, .. }
         | ErrorKind::NamespaceExists { .. }

@@ -67,9 +67,7 @@ impl Pulse {
     pub(super) fn patience(&self, head: Duration, stall: Duration) -> Option<Duration> {
         let phase = self.phase.load(Ordering::Relaxed);
         let stalled = self.stalled.load(Ordering::Relaxed);
-        let left = |since: u64, most: Duration| {
-            (Moment(since) + most).since(self.clock.now())
-        };
+        let left = |since: u64, most: Duration| (Moment(since) + most).since(self.clock.now());
         match (phase & 3, stalled) {
             (HEAD, _) => Some(left(phase >> 2, head)),
             (_, 0) => None,

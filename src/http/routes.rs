@@ -6,8 +6,8 @@
 use axum::routing::MethodRouter;
 
 use crate::wire::{
-    CLUSTER_PATH, LEASES_PATH, LIMITS_PATH, NAMESPACES_PATH, NODES_PATH, OPENAPI_PATH, REPLACE_PATH,
-    ROUTE_PATH,
+    CLUSTER_PATH, LEASES_PATH, LIMITS_PATH, NAMESPACES_PATH, NODES_PATH, OPENAPI_PATH,
+    REPLACE_PATH, ROUTE_PATH,
 };
 
 use super::places::Bound;
@@ -17,6 +17,7 @@ use super::{Front, admin, batch, bounds, change, doc, keys, leases, locks, probe
 pub(super) struct Entry {
     /// The pattern, which is also its name in metrics.
     pub(super) path: &'static str,
+    #[allow(dead_code, reason = "the tests hold the description against it")]
     /// Its methods, in small letters.
     pub(super) methods: &'static [&'static str],
     /// What its requests count against.

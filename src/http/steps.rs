@@ -37,12 +37,12 @@ impl Verb {
 }
 
 /// One operation as a step of the hall.
-pub(super) fn step(op: Op, require: Condition) -> Result<(Verb, KeyStep), Failure> {
+pub(super) fn step(op: Op, require: &Condition) -> Result<(Verb, KeyStep), Failure> {
     let (verb, key) = verb_and_key(&op)?;
     no_strangers(verb, &op)?;
     let write = |op, give| Step::Write(KeyRequest { require: require.clone(), op, give });
     let step = match verb {
-        Verb::Get if require != Condition::None => {
+        Verb::Get if *require != Condition::None => {
             return Err(Failure::invalid("a get takes no condition"));
         }
         Verb::Get => Step::Get,
@@ -109,7 +109,11 @@ fn put(op: Op) -> Result<WriteOp, Failure> {
     Ok(WriteOp::Put { value, content_type: content_type.map(str::to_owned), attach })
 }
 
-fn bytes(name: &str, text: Option<String>, encoded: Option<String>) -> Result<Option<Bytes>, Failure> {
+fn bytes(
+    name: &str,
+    text: Option<String>,
+    encoded: Option<String>,
+) -> Result<Option<Bytes>, Failure> {
     match (text, encoded) {
         (Some(_), Some(_)) => Err(Failure::invalid(format!("{name} or {name}64, not both"))),
         (text, None) => Ok(text.map(Bytes::from)),
@@ -131,8 +135,18 @@ fn patch(op: Op) -> Result<Patch, Failure> {
 
 /// One condition of a transaction.
 pub(super) fn comparison(condition: wire::Condition) -> Result<Comparison, Failure> {
-    let wire::Condition { key, key64, exists, etag, value, value64, revision, version, created, op } =
-        condition;
+    let wire::Condition {
+        key,
+        key64,
+        exists,
+        etag,
+        value,
+        value64,
+        revision,
+        version,
+        created,
+        op,
+    } = condition;
     let key = match (key, key64) {
         (Some(key), None) => Bytes::from(key),
         (None, Some(encoded)) => base64url("key64", &encoded)?,

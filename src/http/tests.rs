@@ -154,8 +154,7 @@ async fn bad_requests_are_problems_with_a_reason_and_reach_no_log() {
         assert_eq!((answer.status, problem.code.as_str()), (status, code), "{method} {uri}");
         assert_eq!(problem.outcome, crate::wire::Outcome::NotApplied);
     }
-    for (name, value) in
-        [("request-timeout", "soon"), ("if-match", "1-1"), ("idempotency-key", "")]
+    for (name, value) in [("request-timeout", "soon"), ("if-match", "1-1"), ("idempotency-key", "")]
     {
         assert_eq!(door.ask_with("PUT", name, value).await.status, 400, "{name}");
     }

@@ -105,7 +105,7 @@ fn branch(ops: Vec<wire::Op>) -> Result<(Vec<KeyStep>, Named), Failure> {
     let mut named = Vec::with_capacity(ops.len());
     let mut steps = Vec::with_capacity(ops.len());
     for op in ops {
-        let (verb, step) = step(op, Condition::None)?;
+        let (verb, step) = step(op, &Condition::None)?;
         named.push((verb, step.key.clone()));
         steps.push(step);
     }
@@ -114,7 +114,8 @@ fn branch(ops: Vec<wire::Op>) -> Result<(Vec<KeyStep>, Named), Failure> {
 
 fn result(verb: Verb, key: &[u8], group: GroupId, reply: KeyReply) -> OpResult {
     let (key_text, key64) = text_or_64(key);
-    let named = OpResult { op: verb.name().to_owned(), key: key_text, key64, ..OpResult::default() };
+    let named =
+        OpResult { op: verb.name().to_owned(), key: key_text, key64, ..OpResult::default() };
     let tag = |at| Some(etag::text(EntityTag { group, at }));
     match reply {
         KeyReply::Put { created, at, .. } => {

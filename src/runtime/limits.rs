@@ -503,7 +503,7 @@ pub const SESSION_WAIT_MAX: Duration = Duration::from_secs(1);
 pub const LEASE_TTL_MIN: Duration = Duration::from_secs(1);
 
 /// Longest life of a lease.
-pub const LEASE_TTL_MAX: Duration = Duration::from_hours(24);
+pub const LEASE_TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long one node may follow a lock for another one before it answers as it stands.
 pub const LOCK_WAIT_STEP: Duration = Duration::from_secs(5);

@@ -146,7 +146,7 @@ struct RequestHeader {
     work: WorkHeader,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 enum WorkHeader {
     Propose,
     Read { slot: Slot, freshness: Freshness, at_least: u64 },

@@ -166,7 +166,7 @@ impl Service {
         self.hall.founded(context).await?;
         let planner = |map: &Map| {
             let target = Target::Slot(id.slot());
-            self.hall.proposal(map, target, SCOPE, Action::Lease(op.clone()), once)
+            self.hall.proposal(map, target, SCOPE, Action::Lease(op), once)
         };
         pursue(&self.hall, context, &planner).await?.answer()
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::model::{GroupId, Holder, LeaseId, LockOp, LockRow};
+use crate::model::{GroupId, Holder, LeaseId, LockOp, LockPlace, LockRow};
 use crate::runtime::Moment;
 use crate::runtime::limits::{LOCK_LEAVE_MARGIN, LOCK_LEAVE_MAX};
 
@@ -108,6 +108,9 @@ impl Line {
             Entered::Held { token } if !replayed => Ok(self.done(token, group, index)),
             Entered::Held { token } | Entered::Waits { token } => {
                 self.stands = true;
+                // Looking once takes a moment, also for those who would not wait.
+                let moment = clock.now() + LOCK_LEAVE_MARGIN;
+                let until = until.max(moment.min(context.deadline));
                 self.wait((token, index), until, context).await
             }
         }
@@ -122,6 +125,7 @@ impl Line {
     ) -> Result<LockDone, ServiceError> {
         let env = &self.service.hall.env;
         let token = place.0;
+        let mut ahead = None;
         let mut renew = self.made.map(|ttl| env.clock.now() + ttl / RENEWALS);
         loop {
             let deadline = renew.map_or(until, |renew| renew.min(until));
@@ -133,13 +137,17 @@ impl Line {
                 Ok((lock, group, index)) => match standing(&lock, token) {
                     Standing::Head => return Ok(self.done(token, group, index)),
                     Standing::Gone => return Err(ErrorKind::NoLease { id: self.lease }.into()),
-                    Standing::InLine if over => {
-                        let holder = lock.queue.into_iter().next();
-                        let error = ServiceError::from(ErrorKind::LockBusy { holder });
-                        return Err(error.about(group, None));
+                    Standing::InLine => {
+                        ahead = lock.queue.into_iter().next().map(|holder| (holder, group));
+                        if over {
+                            return Err(busy(ahead));
+                        }
                     }
-                    Standing::InLine => {}
                 },
+                // The end came while nothing new was heard of the line.
+                Err(error) if over && is_passing(&error) && ahead.is_some() => {
+                    return Err(busy(ahead));
+                }
                 Err(error) if over || !is_passing(&error) => return Err(error),
                 Err(_) => {}
             }
@@ -203,6 +211,16 @@ impl Line {
         };
         self.service.hall.env.tasks.spawn("leave a lock", task);
         left
+    }
+}
+
+/// The waiting was in vain.
+fn busy(ahead: Option<(LockPlace, GroupId)>) -> ServiceError {
+    let (holder, group) = ahead.unzip();
+    let error = ServiceError::from(ErrorKind::LockBusy { holder });
+    match group {
+        Some(group) => error.about(group, None),
+        None => error,
     }
 }
 

@@ -42,7 +42,7 @@ mod scan;
 mod session;
 mod spaces;
 mod txn;
-mod usage;
+pub mod usage;
 mod watch;
 mod wing;
 mod write;

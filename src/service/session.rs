@@ -46,7 +46,7 @@ impl Session {
         if text.len() > SESSION_TEXT_BYTES_MAX {
             return Err(wrong("it is too long"));
         }
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong("it is not base64url"))?;
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_error| wrong("it is not base64url"))?;
         let (sealed, check) =
             bytes.split_last_chunk::<CHECK_BYTES>().ok_or_else(|| wrong("it is too short"))?;
         if xxh3_64(sealed).to_be_bytes() != *check {
@@ -57,7 +57,7 @@ impl Session {
             return Err(wrong("its version is unknown"));
         }
         let seen: BTreeMap<GroupId, u64> =
-            postcard::from_bytes(body).map_err(|_| wrong("its content cannot be read"))?;
+            postcard::from_bytes(body).map_err(|_error| wrong("its content cannot be read"))?;
         if u64::try_from(seen.len()).is_ok_and(|groups| groups > GROUPS_MAX) {
             return Err(wrong("it names more groups than there can be"));
         }

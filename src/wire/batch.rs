@@ -11,6 +11,7 @@ use super::{Op, Outcome};
 
 /// One line of a request: an operation, and what only a batch knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BatchLine {
     /// Comes back with the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]

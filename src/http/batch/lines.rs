@@ -5,6 +5,7 @@
 //! when nothing more comes for a moment: who sends one line and waits for its result gets it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,8 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::runtime::limits::{
-    BATCH_LINE_BYTES_MAX, BATCH_LINGER, BATCH_PORTION, BATCH_PORTION_BYTES, BATCH_STALL_MAX,
-    BODY_DISCARD_BYTES_MAX,
+    BATCH_LINE_BYTES_MAX, BATCH_LINGER, BATCH_PORTION, BATCH_PORTION_BYTES, BODY_DISCARD_BYTES_MAX,
 };
 use crate::service::KeyStep;
 use crate::wire::BatchLine;
@@ -63,6 +63,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Lines {
     body: Body,
+    /// How long the client may send nothing.
+    stall: Duration,
     buffer: BytesMut,
     /// Bytes of the buffer that hold no end of line.
     searched: usize,
@@ -72,9 +74,10 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body) -> Self {
+    pub(super) fn new(body: Body, stall: Duration) -> Self {
         Self {
             body,
+            stall,
             buffer: BytesMut::new(),
             searched: 0,
             number: 0,
@@ -94,7 +97,7 @@ impl Lines {
                 return Next::End(ended.clone());
             }
             let pending = !self.portion.lines.is_empty();
-            let patience = if pending { BATCH_LINGER } else { BATCH_STALL_MAX };
+            let patience = if pending { BATCH_LINGER } else { self.stall };
             match tokio::time::timeout(patience, self.body.frame()).await {
                 Err(_) if pending => return Next::Portion(std::mem::take(&mut self.portion)),
                 Err(_) => {
@@ -118,7 +121,7 @@ impl Lines {
         let body = std::mem::take(&mut self.body);
         let mut rest = Limited::new(body, BODY_DISCARD_BYTES_MAX);
         let discarding = async { while let Some(Ok(_)) = rest.frame().await {} };
-        drop(tokio::time::timeout(BATCH_STALL_MAX, discarding).await);
+        drop(tokio::time::timeout(self.stall, discarding).await);
     }
 
     fn end(&mut self, code: &'static str, detail: String) {
@@ -188,6 +191,6 @@ fn understood(line: &[u8]) -> (Option<String>, Result<KeyStep, Failure>) {
     };
     let BatchLine { id, if_match, if_none_match, op } = line;
     let condition = line_condition(if_match.as_deref(), if_none_match.as_deref());
-    let step = condition.and_then(|condition| step(op, condition)).map(|(_, step)| step);
+    let step = condition.and_then(|condition| step(op, &condition)).map(|(_, step)| step);
     (id, step)
 }

@@ -90,9 +90,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
         "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
         "get_limits" | "openapi" | "get_cluster" => &[EVERY],
-        "add_node" | "replace_node" => {
-            &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]]
-        }
+        "add_node" | "replace_node" => &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]],
         "get_route" => &[EVERY, SPACE, KEY],
         "livez" | "metrics" => &[&[(400, &["invalid"])]],
         "readyz" => &[&[(400, &["invalid"]), (503, &["not_ready"])]],

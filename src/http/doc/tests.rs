@@ -29,7 +29,9 @@ pub(in super::super) fn declared(method: &str, path: &str, status: u16, content_
     let content = response["content"].as_object();
     let essence = content_type.split(';').next().unwrap_or_default();
     match content {
-        None => assert!(essence.is_empty() || method == "HEAD", "{method} {path} {status}: {essence}"),
+        None => {
+            assert!(essence.is_empty() || method == "HEAD", "{method} {path} {status}: {essence}");
+        }
         Some(content) => assert!(
             essence.is_empty() || content.contains_key(essence) || content.contains_key("*/*"),
             "{method} {path} {status}: undeclared {essence}"
@@ -85,10 +87,8 @@ fn the_description_is_openapi_3_1_with_unique_ids_and_references_that_resolve() 
         assert!(operation["summary"].is_string(), "{id} has no summary");
         let known = id.strip_suffix("64").unwrap_or(&id);
         assert!(problems::of(known).is_some(), "nobody has said the errors of {known}");
-        let named: BTreeSet<&str> = path
-            .split('/')
-            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
-            .collect();
+        let named: BTreeSet<&str> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_path: BTreeSet<&str> = parameters
             .iter()

@@ -25,7 +25,7 @@ impl Accept {
     pub(in super::super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let mut ranges = Vec::new();
         for value in headers.get_all(header::ACCEPT) {
-            let text = value.to_str().map_err(|_| wrong())?;
+            let text = value.to_str().map_err(|_unprintable| wrong())?;
             for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
                 ranges.push(range(part)?);
             }
@@ -50,6 +50,7 @@ impl Accept {
         self.ranges.iter().filter_map(specific).max().map_or(0, |(_, weight)| weight)
     }
 
+    #[allow(dead_code, reason = "for scans and watches")]
     /// The offer that the client likes best, the earlier one of equals.
     pub(in super::super) fn best<'a>(&self, offers: &[&'a str]) -> Result<&'a str, Failure> {
         let mut best: Option<(&str, Weight)> = None;
@@ -69,7 +70,8 @@ impl Accept {
     /// gets one, and not who likes the raw value better.
     pub(in super::super) fn wants_envelope(&self, stored: &str) -> bool {
         let json = |(kind, sub, weight): &(String, String, Weight)| {
-            let named = kind.eq_ignore_ascii_case("application") && sub.eq_ignore_ascii_case("json");
+            let named =
+                kind.eq_ignore_ascii_case("application") && sub.eq_ignore_ascii_case("json");
             named.then_some(*weight)
         };
         let Some(wanted) = self.ranges.iter().filter_map(json).max().filter(|w| *w > 0) else {
@@ -196,9 +198,20 @@ mod tests {
 
     #[test]
     fn what_is_no_accept_is_refused() {
-        for text in ["text", "text/", "/x", "*/x", "a/b;q=2", "a/b;q=1.001", "a/b;q=0.1234", "a b/c",
-            "a/b;q=-1", "a/b;q", "a/b;q=.5", "a/b;q=0.x"]
-        {
+        for text in [
+            "text",
+            "text/",
+            "/x",
+            "*/x",
+            "a/b;q=2",
+            "a/b;q=1.001",
+            "a/b;q=0.1234",
+            "a b/c",
+            "a/b;q=-1",
+            "a/b;q",
+            "a/b;q=.5",
+            "a/b;q=0.x",
+        ] {
             assert_eq!(accept(text.as_bytes()).unwrap_err().status.as_u16(), 400, "{text}");
         }
         assert!(accept(b"a/b\xff").is_err());

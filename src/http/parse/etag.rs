@@ -95,7 +95,9 @@ pub(in super::super) fn listed(
 pub(in super::super) fn single(text: &str) -> Result<EntityTag, Failure> {
     let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.and_then(|inner| ours(inner.as_bytes())).ok_or_else(|| {
-        Failure::invalid(format!("{text:?} is not an ETag of this store, such as \"3-17\" in quotes"))
+        Failure::invalid(format!(
+            "{text:?} is not an ETag of this store, such as \"3-17\" in quotes"
+        ))
     })
 }
 
@@ -160,7 +162,7 @@ mod tests {
     fn lists_are_read_as_the_rfc_says() {
         use Comparison::{Strong, Weak};
         let list = |tags: &[EntityTag]| Some(Tags::List(tags.to_vec()));
-        for (text, comparison, tags) in [
+        for (text, comparison, wanted) in [
             ("*", Strong, Some(Tags::Any)),
             (" * ", Weak, Some(Tags::Any)),
             ("\"1-2\"", Strong, list(&[tag(1, 2)])),
@@ -185,10 +187,10 @@ mod tests {
             ("\"1-2\", *", Strong, None),
             ("\"a b\"", Strong, None),
         ] {
-            assert_eq!(super::tags("x", text.as_bytes(), comparison).ok(), tags, "{text}");
+            assert_eq!(tags("x", text.as_bytes(), comparison).ok(), wanted, "{text}");
         }
         let many = vec!["\"1-2\""; ETAGS_MAX + 1].join(",");
-        assert!(super::tags("x", many.as_bytes(), Strong).is_err());
+        assert!(tags("x", many.as_bytes(), Strong).is_err());
     }
 
     #[test]

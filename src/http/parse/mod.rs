@@ -10,15 +10,16 @@ pub(super) mod time;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
-use base64::alphabet;
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 
 use crate::model::LeaseId;
 use crate::runtime::limits::{
-    CONTENT_TYPE_BYTES_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, REQUEST_ID_BYTES_MAX, REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX,
+    CONTENT_TYPE_BYTES_MAX, LEASE_TTL_MAX, LEASE_TTL_MIN, REQUEST_ID_BYTES_MAX,
+    REQUEST_TIMEOUT_DEFAULT, REQUEST_TIMEOUT_MAX,
 };
 use crate::service::ReadMode;
 use crate::wire::{REQUEST_ID, REQUEST_TIMEOUT};
@@ -121,11 +122,13 @@ impl<'a> Query<'a> {
         self.raw(name).map(text).transpose()
     }
 
+    #[allow(dead_code, reason = "for scans and watches")]
     /// A parameter's value as bytes.
     pub(super) fn bytes(&self, name: &str) -> Result<Option<Bytes>, Failure> {
         self.raw(name).map(decoded).transpose()
     }
 
+    #[allow(dead_code, reason = "for scans and watches")]
     /// Bytes that stand under `name`, or in base64url under `name` and `64`.
     pub(super) fn either(&self, name: &str, name64: &str) -> Result<Option<Bytes>, Failure> {
         match (self.bytes(name)?, self.text(name64)?) {
@@ -179,9 +182,9 @@ impl<'a> Query<'a> {
 /// Bytes from base64url, with or without padding.
 pub(super) fn base64url(name: &str, text: &str) -> Result<Bytes, Failure> {
     let bytes = URL_SAFE_ANY.decode(text);
-    bytes.map(Bytes::from).map_err(|error| {
-        Failure::invalid(format!("{name} is not base64url: {error}"))
-    })
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| Failure::invalid(format!("{name} is not base64url: {error}")))
 }
 
 /// Bytes from base64 in either alphabet, with or without padding: values come from many languages.
@@ -190,7 +193,9 @@ pub(super) fn base64_any(name: &str, text: &str) -> Result<Bytes, Failure> {
         return base64url(name, text);
     }
     let bytes = STANDARD_ANY.decode(text);
-    bytes.map(Bytes::from).map_err(|error| Failure::invalid(format!("{name} is not base64: {error}")))
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| Failure::invalid(format!("{name} is not base64: {error}")))
 }
 
 const ANY_PADDING: GeneralPurposeConfig =
@@ -216,7 +221,7 @@ pub(super) fn text_header<'a>(
     name: &str,
 ) -> Result<Option<&'a str>, Failure> {
     let read = |value: &'a HeaderValue| {
-        let text = value.to_str().map_err(|_| {
+        let text = value.to_str().map_err(|_unprintable| {
             Failure::invalid(format!("the header {name} has bytes that are not printable ASCII"))
         });
         text.map(str::trim)
@@ -253,7 +258,8 @@ fn is_token(text: &str) -> bool {
 /// The life of a lease or key in milliseconds, within its bounds.
 pub(super) fn ttl_ms(name: &str, ttl: Duration) -> Result<u64, Failure> {
     if !(LEASE_TTL_MIN..=LEASE_TTL_MAX).contains(&ttl) {
-        let (least, most) = (time::duration_text(LEASE_TTL_MIN), time::duration_text(LEASE_TTL_MAX));
+        let (least, most) =
+            (time::duration_text(LEASE_TTL_MIN), time::duration_text(LEASE_TTL_MAX));
         return Err(Failure::invalid(format!("{name} is between {least} and {most}")));
     }
     Ok(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))

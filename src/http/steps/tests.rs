@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(json: &str) -> Result<(Verb, KeyStep), Failure> {
-    step(serde_json::from_str(json).unwrap(), Condition::None)
+    step(serde_json::from_str(json).unwrap(), &Condition::None)
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn operations_that_are_two_or_none_are_refused() {
     }
     assert!(serde_json::from_str::<Op>(r#"{"put":"a","valeu":""}"#).is_err());
     assert!(serde_json::from_str::<wire::BatchLine>(r#"{"put":"a","valeu":""}"#).is_err());
-    assert!(step(serde_json::from_str(r#"{"get":"a"}"#).unwrap(), Condition::Exists).is_err());
+    assert!(step(serde_json::from_str(r#"{"get":"a"}"#).unwrap(), &Condition::Exists).is_err());
 }
 
 #[test]
@@ -106,6 +106,6 @@ proptest! {
         let number = |float| serde_json::Number::from_f64(float).map(wire::Amount::Number);
         let add = add.and_then(number);
         let op = Op { put, patch64, value64, ttl, add, ..Op::default() };
-        drop(step(op, Condition::None));
+        drop(step(op, &Condition::None));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::placement::Mode;
 use crate::placement::next_move;
 
 const CLUSTER: ClusterId = ClusterId(0xc1);
