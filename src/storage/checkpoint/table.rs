@@ -293,7 +293,7 @@ mod tests {
         for prefix in [&b""[..], b"\x10\0\0\0\0\0\0\0\x01user:", b"\x7f\xff"] {
             let mut keys: Vec<Vec<u8>> = (0..3000)
                 .map(|_| {
-                    let tail = (0..chance.usize(0..14)).map(|_| chance.choice([0, 1, 7, 255]));
+                    let tail = (0..chance.usize(0..14)).map(|_| chance.choice([0, 1, 7, 127]));
                     prefix.iter().copied().chain(tail.flatten()).collect()
                 })
                 .collect();

@@ -266,6 +266,9 @@ fn run(place: &Place, clean_stop_keeps: bool, steps: Vec<Step>) {
                 }
                 drop(state);
                 state = place.open();
+                let believed = state.rebuilt().is_none();
+                let why = state.rebuilt();
+                assert!(believed || !(clean && clean_stop_keeps), "a clean stop: {why:?}");
                 if !(clean && clean_stop_keeps) {
                     model.floor = model.durable_floor;
                     replay(&state, &model);

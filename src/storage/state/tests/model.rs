@@ -99,6 +99,9 @@ fn run(place: &Place, clean_stop_keeps: bool, steps: Vec<Step>) {
                 }
                 drop(state);
                 state = place.open();
+                let believed = state.rebuilt().is_none();
+                let why = state.rebuilt();
+                assert!(believed || !(clean && clean_stop_keeps), "a clean stop: {why:?}");
                 if !(clean && clean_stop_keeps) {
                     for e in expected.values_mut() {
                         (e.index, e.rows) = e.durable.clone();
