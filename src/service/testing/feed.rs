@@ -47,6 +47,13 @@ impl World {
         state.history.retain(|(_, change)| change.index > floor);
     }
 
+    /// All changes of a group that are kept: index, number and key.
+    pub(crate) fn changes(&self, group: GroupId) -> Vec<(u64, u32, Bytes)> {
+        let state = self.state.lock();
+        let of_group = state.history.iter().filter(|(id, _)| *id == group);
+        of_group.map(|(_, change)| (change.index, change.seq, change.key.clone())).collect()
+    }
+
     /// The newest index of all groups.
     pub(crate) fn index(&self) -> u64 {
         self.state.lock().index
@@ -98,6 +105,7 @@ impl LocalFeed for FakeWing {
         if !self.hosts {
             return Err(ReadError::NotHere);
         }
+        let applied = self.applied_here();
         let state = self.world.state.lock();
         if after < state.floor {
             return Ok(Err(Gone { floor: state.floor }));
@@ -105,11 +113,12 @@ impl LocalFeed for FakeWing {
         let wanted = |(id, change): &&(GroupId, Change)| {
             *id == group
                 && change.index > after
+                && change.index <= applied
                 && change.key >= from
                 && to.is_none_or(|to| change.key < to)
         };
         let changes = state.history.iter().filter(wanted).map(|(_, c)| c.clone()).collect();
-        let (floor, applied) = (state.floor, state.index);
+        let floor = state.floor;
         Ok(Ok(Changes { changes, floor, upto: applied.max(after), applied }))
     }
 
