@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::consensus::inbox::RaftInbox;
-use crate::consensus::{FORWARD, STATUS};
+use crate::consensus::{FEED, FORWARD, STATUS};
 use crate::model::NodeId;
 use crate::peer::{Channel, Inbox, PeerStream, Refused};
 use crate::service::ForwardService;
@@ -29,6 +29,7 @@ impl Inbox for Switch {
         match channel {
             FORWARD => self.hall.handle(from, body).await,
             STATUS => Ok(self.hall.status()),
+            FEED => self.hall.feed(body).await,
             _ => self.raft.call(from, channel, body).await,
         }
     }

@@ -28,6 +28,8 @@ pub const FIGURES: Channel = Channel(9);
 pub const FORWARD: Channel = Channel(16);
 /// A node's own view of the cluster (the hall's).
 pub const STATUS: Channel = Channel(17);
+/// A question of a scan or a watch for a replica (the hall's).
+pub const FEED: Channel = Channel(18);
 
 /// Which Raft request a call carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

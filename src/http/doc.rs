@@ -41,6 +41,9 @@ use super::{Asked, Front};
         super::change::put,
         super::change::delete,
         super::change::patch,
+        super::scan::list,
+        super::scan::delete_prefix,
+        super::watch::watch,
         super::txn::txn,
         super::batch::batch,
         super::locks::acquire,
@@ -65,7 +68,7 @@ use super::{Asked, Front};
         super::probes::metrics,
         openapi,
     ),
-    components(schemas(wire::Problem, wire::BatchEnd))
+    components(schemas(wire::Problem, wire::BatchEnd, wire::ScanEnd, wire::StreamError))
 )]
 struct Described;
 

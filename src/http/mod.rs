@@ -31,11 +31,13 @@ mod probes;
 mod problem;
 mod pulse;
 mod routes;
+mod scan;
 mod serve;
 mod spaces;
 mod steps;
 mod txn;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod tests;

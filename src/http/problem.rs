@@ -78,28 +78,32 @@ impl Failure {
         ServiceError::from(kind).into()
     }
 
-    /// The answer's bytes.
-    pub(super) fn response(self, front: &Front, asked: &Asked) -> Response {
+    /// The answer's body, where it cannot be an answer of its own any more.
+    pub(super) fn problem(&self, front: &Front, asked: &Asked) -> Problem {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(request_id = asked.id, detail = self.detail, "request failed");
         }
         let retry_after = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        let detail = self.public_detail();
-        let More { etag, revision, groups, restart, holder } = *self.more;
-        let problem = Problem {
+        Problem {
             kind: format!("urn:tetrarch:problem:{}", self.code),
             title: title(self.code).to_owned(),
             status: self.status.as_u16(),
-            detail,
+            detail: self.public_detail(),
             code: self.code.to_owned(),
             outcome: wire_outcome(self.outcome),
             request_id: asked.id.clone(),
             leader: self.facts.leader_url(front),
             retry_after,
-            groups,
-            restart,
-            holder,
-        };
+            groups: self.more.groups.clone(),
+            restart: self.more.restart.clone(),
+            holder: self.more.holder.clone(),
+        }
+    }
+
+    /// The answer's bytes.
+    pub(super) fn response(self, front: &Front, asked: &Asked) -> Response {
+        let problem = self.problem(front, asked);
+        let More { etag, revision, .. } = *self.more;
         let body = serde_json::to_vec(&problem).expect("a problem holds only strings and numbers");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
@@ -109,7 +113,7 @@ impl Failure {
             // What is left of the body stands between this request and the next.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(seconds) = retry_after {
+        if let Some(seconds) = problem.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(etag) = etag {

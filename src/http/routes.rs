@@ -11,7 +11,9 @@ use crate::wire::{
 };
 
 use super::places::Bound;
-use super::{Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, spaces, txn};
+use super::{
+    Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, txn, watch,
+};
 
 /// One path and what answers there.
 pub(super) struct Entry {
@@ -54,6 +56,8 @@ macro_rules! table {
 table! {
     "/v1/ns/{ns}/keys/{*key}", Request:
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
+    "/v1/ns/{ns}/keys", Request: get scan::list, delete scan::delete_prefix;
+    "/v1/ns/{ns}/watch", Own: get watch::watch;
     "/v1/ns/{ns}/key", Request:
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
     "/v1/ns/{ns}/txn", Request: post txn::txn;

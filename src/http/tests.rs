@@ -15,7 +15,7 @@ mod spaces;
 
 pub(super) struct Door {
     service: Service,
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     router: Router,
 }
 

@@ -12,6 +12,7 @@ mod placement;
 mod requests;
 mod service;
 mod storage;
+mod streams;
 mod upkeep;
 
 pub use client::*;
@@ -23,4 +24,5 @@ pub use placement::*;
 pub use requests::*;
 pub use service::*;
 pub use storage::*;
+pub use streams::*;
 pub use upkeep::*;

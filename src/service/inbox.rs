@@ -3,6 +3,8 @@
 //! Promises: executes here or declines; never passes anything on, so a request makes one hop at
 //! most whatever the nodes believe of each other.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tracing::Instrument;
 
@@ -12,6 +14,8 @@ use crate::runtime::limits::PROPOSAL_GRACE;
 
 use super::Service;
 use super::act::{Site, act};
+use super::feed::answer::answer;
+use super::feed::ask::Asked;
 use super::forward::{Decline, Done, Forwarded, encode_answer};
 
 /// How often a request may have been passed on when it arrives.
@@ -61,6 +65,20 @@ impl ForwardService {
             }
             Err(_) => Err(Decline::TimedOut),
         }
+    }
+
+    /// Answers a question of a scan or a watch with this node's own replica. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn feed(&self, body: Bytes) -> Result<Bytes, Refused> {
+        let asked = Asked::decode(&body).map_err(|error| Refused::new(error.to_string()))?;
+        let hall = &self.service.hall;
+        let patience = Duration::from_millis(asked.patience_ms);
+        let deadline = hall.env.clock.now() + patience;
+        let work = answer(&hall.wing, &hall.env, asked.group, asked.ask, deadline);
+        Ok(work.await.encode())
     }
 
     /// Answers with this node's own view of its groups.

@@ -20,8 +20,11 @@ mod answer;
 mod ask;
 mod batch;
 pub mod cluster;
+mod cursor;
 mod denied;
 mod error;
+mod feed;
+mod flow;
 mod forward;
 mod inbox;
 mod lease;
@@ -35,10 +38,12 @@ mod pursue;
 mod read;
 mod read_index;
 mod route;
+mod scan;
 mod session;
 mod spaces;
 mod txn;
 pub mod usage;
+mod watch;
 mod wing;
 mod write;
 
@@ -71,11 +76,14 @@ pub use ask::{
 pub use batch::Batch;
 pub use cluster::ClusterView;
 pub use error::{ErrorKind, Gone, Outcome, ServiceError};
+pub use feed::{LocalFeed, Show};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
+pub use scan::{Counted, Item, KeyRange, RangeDeleted, ScanPage, ScanRequest, ScanStream};
 pub use session::{Session, SessionError};
 pub use usage::Usage;
+pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};
 pub use wing::{LocalRow, Wing};
 
 use owned::Owned;
@@ -111,6 +119,7 @@ impl fmt::Debug for Parts {
 #[derive(Clone)]
 pub struct Service {
     hall: Arc<Hall>,
+    flow: Arc<flow::Flow>,
 }
 
 impl fmt::Debug for Service {
@@ -146,6 +155,13 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         let started = parts.env.clock.now();
         let Parts { env, node, wing, transport, metrics, health } = parts;
+        let reach = Arc::new(feed::HallReach {
+            env: env.clone(),
+            node,
+            wing: Arc::clone(&wing),
+            transport: Arc::clone(&transport),
+        });
+        let flow = flow::Flow::new(env.clone(), Arc::clone(&wing), reach);
         let hall = Hall {
             env,
             node,
@@ -160,7 +176,7 @@ impl Service {
             read_index: ReadIndex::default(),
             follower_reads: AtomicBool::new(FOLLOWER_READS),
         };
-        Self { hall: Arc::new(hall) }
+        Self { hall: Arc::new(hall), flow }
     }
 
     /// Whether followers here answer linearizable reads themselves from now on, or pass them on: for

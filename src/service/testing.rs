@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::consensus::{FORWARD, GroupStatus, ProposeError, ReadError, Role};
+use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
     Action, ClusterId, Command, GroupId, Incarnation, NamespaceId, NodeId, OWNED_KEY, Ownership,
     Reply, Request, Slot, SlotRange,
@@ -19,6 +19,7 @@ use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Moment};
+use crate::storage::state::Change;
 
 use standin::Group;
 
@@ -33,6 +34,7 @@ pub(crate) enum Way {
     Deaf,
 }
 
+mod feed;
 mod standin;
 
 type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
@@ -41,6 +43,9 @@ type OnceOfAll = BTreeMap<(NamespaceId, Bytes), ([u8; 16], u64, Reply)>;
 #[derive(Debug)]
 struct State {
     rows: RowsOfAll,
+    /// What changed, and what the history still knows.
+    history: Vec<(GroupId, Change)>,
+    floor: u64,
     /// Replicas that have stopped to apply: as of which index, and what they hold.
     held: BTreeMap<NodeId, (u64, RowsOfAll)>,
     /// Proposals that will be done and whose answer will be lost.
@@ -64,6 +69,8 @@ pub(crate) struct World {
     pub(crate) catalog: watch::Sender<Option<Arc<Catalog>>>,
     /// Changes whenever a replica may have applied more.
     applied: watch::Sender<u64>,
+    /// The newest index.
+    newest: watch::Sender<u64>,
 }
 
 impl World {
@@ -81,6 +88,8 @@ impl World {
         let world = Arc::new(Self {
             state: Mutex::new(State {
                 rows: BTreeMap::new(),
+                history: Vec::new(),
+                floor: 0,
                 held: BTreeMap::new(),
                 lose_next: 0,
                 once: BTreeMap::new(),
@@ -95,6 +104,7 @@ impl World {
             leader: watch::Sender::new(Some(NodeId(1))),
             catalog: watch::Sender::new(Some(Arc::new(catalog))),
             applied: watch::Sender::new(0),
+            newest: watch::Sender::new(1),
         });
         world.own(1, 0, Slot::COUNT - 1);
         world
@@ -229,10 +239,14 @@ impl Wing for FakeWing {
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
             Reply::Catalog(reply.encode())
         } else {
-            let State { rows, once, .. } = &mut *state;
-            Group { rows, once, id: group, index }.apply(command)
+            let State { rows, once, history, .. } = &mut *state;
+            let before = rows.clone();
+            let reply = Group { rows, once, id: group, index }.apply(command);
+            feed::record(history, &before, rows, (group, index));
+            reply
         };
         drop(state);
+        self.world.newest.send_replace(index);
         self.world.applied.send_modify(|times| *times += 1);
         let mut state = self.world.state.lock();
         if state.lose_next > 0 {
@@ -349,6 +363,8 @@ impl Transport for FakeTransport {
         let inbox = ForwardService::new(service);
         let answer = if channel == FORWARD {
             inbox.handle(self.node, body).await.unwrap()
+        } else if channel == FEED {
+            inbox.feed(body).await.unwrap()
         } else {
             inbox.status()
         };

@@ -4,7 +4,6 @@
 //! tested against a wing that fails on command; the real one needs three nodes and an election.
 //! `consensus::Groups` is the only other implementation, a line per method.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use crate::model::{GroupId, LeaseId, NodeId};
 use crate::placement::Catalog;
 use crate::runtime::Moment;
 
+use super::feed::LocalFeed;
+
 /// A row as this node's replica holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalRow {
@@ -28,7 +29,7 @@ pub struct LocalRow {
 
 /// The groups of this node.
 #[async_trait]
-pub trait Wing: Send + Sync + Debug {
+pub trait Wing: LocalFeed {
     /// Has the group agree on a command. Not cancel-safe: a dropped future says nothing of the
     /// command.
     async fn propose(

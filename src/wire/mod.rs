@@ -13,6 +13,7 @@ mod keys;
 mod leases;
 mod limits;
 mod ops;
+mod scans;
 mod spaces;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,10 @@ pub use leases::{
 };
 pub use limits::{LimitView, LimitsView};
 pub use ops::{Amount, Condition, KvOp, Op, OpResult, TxnReply, TxnRequest};
+pub use scans::{
+    PrefixDeleted, ScanEnd, ScanItem, ScanName, ScanPage, StreamError, WatchEvent, WatchPoll,
+    WatchRow,
+};
 pub use spaces::{
     NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
     NamespacesView,

@@ -182,3 +182,114 @@ pub(in super::super) struct OnceHeaders {
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
 }
+
+/// Which keys are listed, and how.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct ScanQuery {
+    /// Only keys that begin with this.
+    #[param(max_length = 4096)]
+    prefix: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    prefix64: Option<String>,
+    /// Only keys from this one on.
+    #[param(max_length = 4096)]
+    start: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    start64: Option<String>,
+    /// Only keys below this one.
+    #[param(max_length = 4096)]
+    end: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    end64: Option<String>,
+    /// `1`: from the last to the first.
+    #[param(pattern = "^(0|1|true|false)$")]
+    reverse: Option<String>,
+    /// Most items of a page.
+    #[param(minimum = 1, maximum = 10_000)]
+    limit: Option<u64>,
+    /// What of each key: `value` (all, the default), `meta`, `key`, or only their `count`.
+    #[param(pattern = "^(key|meta|value|count)$")]
+    fields: Option<String>,
+    /// Keys that are the same up to its first place behind the prefix become one item.
+    #[param(max_length = 64)]
+    delimiter: Option<String>,
+    /// `next` of the page before; the rest of the query must be the same.
+    #[param(max_length = 32_768)]
+    cursor: Option<String>,
+    /// `linearizable` (the default), `stale` or `session`.
+    #[param(pattern = "^(linearizable|stale|session)$")]
+    read: Option<String>,
+}
+
+/// Which keys are deleted, and that it is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct PrefixQuery {
+    /// All keys that begin with this; may be empty.
+    #[param(max_length = 4096)]
+    prefix: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    prefix64: Option<String>,
+}
+
+/// That deleting a prefix is meant.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct PrefixHeaders {
+    /// Must be `prefix`.
+    #[param(rename = "KV-Confirm", pattern = "^prefix$")]
+    kv_confirm: String,
+}
+
+/// Which keys are watched, and from where on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct WatchQuery {
+    /// Only keys that begin with this.
+    #[param(max_length = 4096)]
+    prefix: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    prefix64: Option<String>,
+    /// Only keys from this one on.
+    #[param(max_length = 4096)]
+    start: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    start64: Option<String>,
+    /// Only keys below this one.
+    #[param(max_length = 4096)]
+    end: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    end64: Option<String>,
+    /// `now` (the default), `start`, or a cursor.
+    #[param(max_length = 32_768)]
+    since: Option<String>,
+    /// `1`: first the keys as they are.
+    #[param(pattern = "^(0|1|true|false)$")]
+    initial: Option<String>,
+    /// `1`: with what was there before each change.
+    #[param(pattern = "^(0|1|true|false)$")]
+    prev: Option<String>,
+    /// Only these, with commas between: `put`, `delete`, `expire`.
+    #[param(pattern = "^(put|delete|expire)(,(put|delete|expire))*$")]
+    kinds: Option<String>,
+}
+
+/// How a watch is told.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct WatchHeaders {
+    /// The cursor of the last event that was seen; counts more than `since`.
+    #[param(rename = "Last-Event-ID", max_length = 32_768)]
+    last_event_id: Option<String>,
+    /// `wait=30`: one answer, after so many seconds at most.
+    #[param(rename = "Prefer", max_length = 255)]
+    prefer: Option<String>,
+}
