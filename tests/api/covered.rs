@@ -72,7 +72,8 @@ fn fits(template: &str, path: &str) -> bool {
 
 #[test]
 fn commands_are_read_as_curl_reads_them() {
-    let one = requests("curl -s -X PUT --data-binary x 'http://127.0.0.1:7101/v1/ns/a/keys/b?ttl=3s'");
+    let one =
+        requests("curl -s -X PUT --data-binary x 'http://127.0.0.1:7101/v1/ns/a/keys/b?ttl=3s'");
     assert_eq!(one, [("PUT".to_owned(), "/v1/ns/a/keys/b".to_owned())]);
     assert!(fits("/v1/ns/{ns}/keys/{key}", "/v1/ns/a/keys/b/c"));
     assert!(!fits("/v1/ns/{ns}/keys/{key}", "/v1/ns/a/keys"));

@@ -5,17 +5,64 @@
 
 /// Members of JSON bodies, and headers, whose numbers no two clusters share.
 const NUMBERS: [&str; 33] = [
-    "group", "index", "revision", "created", "epoch", "slot", "leader", "preferred", "token", "id",
-    "kv-group", "kv-index", "kv-served-by", "kv-revision", "answered_by", "expires_in_ms",
-    "remaining_ms", "age-ms", "node", "term", "committed", "applied", "last", "uptime_ms", "seq",
-    "content-length", "at", "leads", "lag", "bytes", "waiting", "groups", "max-age",
+    "group",
+    "index",
+    "revision",
+    "created",
+    "epoch",
+    "slot",
+    "leader",
+    "preferred",
+    "token",
+    "id",
+    "kv-group",
+    "kv-index",
+    "kv-served-by",
+    "kv-revision",
+    "answered_by",
+    "expires_in_ms",
+    "remaining_ms",
+    "age-ms",
+    "node",
+    "term",
+    "committed",
+    "applied",
+    "last",
+    "uptime_ms",
+    "seq",
+    "content-length",
+    "at",
+    "leads",
+    "lag",
+    "bytes",
+    "waiting",
+    "groups",
+    "max-age",
 ];
 
 /// Members and headers whose text is made up by the cluster.
 const TEXTS: [&str; 21] = [
-    "request_id", "request-id", "date", "last-modified", "modified", "cursor", "next", "view",
-    "kv-session", "kv-cursor", "restart", "etag", "cluster", "incarnation", "lease", "version",
-    "leader", "leader_url", "url", "kv-leader", "kv-lease",
+    "request_id",
+    "request-id",
+    "date",
+    "last-modified",
+    "modified",
+    "cursor",
+    "next",
+    "view",
+    "kv-session",
+    "kv-cursor",
+    "restart",
+    "etag",
+    "cluster",
+    "incarnation",
+    "lease",
+    "version",
+    "leader",
+    "leader_url",
+    "url",
+    "kv-leader",
+    "kv-lease",
 ];
 
 /// The output with what differs between runs replaced.
@@ -131,7 +178,10 @@ fn what_differs_between_clusters_is_replaced_and_nothing_else() {
         (r#"{"key":"a","etag":"\"1-2\"","revision":7}"#, r#"{"key":"a","etag":*,"revision":*}"#),
         (r#"{"value":"7","leader":"http://127.0.0.1:7101"}"#, r#"{"value":"7","leader":*}"#),
         ("as of index 12 of group 3", "as of index * of group *"),
-        (r#"data: {"type":"put","key":"n12","index":4}"#, r#"data: {"type":"put","key":"n12","index":*}"#),
+        (
+            r#"data: {"type":"put","key":"n12","index":4}"#,
+            r#"data: {"type":"put","key":"n12","index":*}"#,
+        ),
     ] {
         assert_eq!(of(raw), form);
     }
