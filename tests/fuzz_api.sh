@@ -22,7 +22,7 @@ if ! command -v schemathesis >/dev/null; then
 fi
 
 port=${PORT:-7301}
-"$binary" dev --dir "$work/data" --port "$port" >"$work/dev.log" 2>&1 &
+"$binary" dev --data-dir "$work/data" --base-port "$port" >"$work/dev.log" 2>&1 &
 dev=$!
 for _ in $(seq 300); do
   curl -fs "http://127.0.0.1:$port/readyz" >/dev/null && break

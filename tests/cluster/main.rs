@@ -20,6 +20,7 @@ mod any_node;
 mod everyone_dies;
 mod forgetful;
 mod full_disk;
+mod hostile;
 mod increments;
 mod late_follower;
 mod leader_dies;
