@@ -83,6 +83,11 @@ impl Node {
         self.child = Some(child);
     }
 
+    /// The process's id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the node runs").id()
+    }
+
     /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("the node runs");

@@ -1,0 +1,138 @@
+//! A namespace that is deleted is gone, although every node dies in the middle of it; a full one
+//! refuses by itself and recovers by itself.
+
+use bytes::Bytes;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::api::{Answer, Silence};
+use crate::support::cluster::{Cluster, Shape};
+use crate::support::wait::wait_until;
+
+const KEYS: u64 = 6_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_namespace_frees_its_data_although_all_nodes_die_meanwhile() {
+    let mut cluster = Cluster::start(&Shape::default()).await;
+    cluster.wait_leaders_home(1).await;
+    create(&cluster, r#"{"name":"doomed"}"#).await;
+    create(&cluster, r#"{"name":"spared"}"#).await;
+    load(&cluster, "doomed", KEYS).await;
+    load(&cluster, "spared", 500).await;
+    let gone = send(&cluster, 2, Method::DELETE, "/v1/namespaces/doomed", None).await;
+    assert_eq!(gone.status, 202, "{}", gone.text());
+    cluster.kill_all();
+    cluster.restart_all();
+    cluster.wait_all_ready().await;
+    let answer = send(&cluster, 1, Method::GET, "/v1/ns/doomed/keys/k1", None).await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    // The same name again is another namespace, empty although the old one's rows may still go.
+    create(&cluster, r#"{"name":"doomed"}"#).await;
+    assert_eq!(count(&cluster, "doomed").await, 0);
+    assert_eq!(count(&cluster, "spared").await, 500);
+    wait_until("the old data is gone from every node", async || {
+        for id in cluster.ids() {
+            let metrics = cluster.api.get_path(&cluster.url(id), "/metrics").await;
+            let metrics = metrics.map_err(|silence| format!("{silence:?}"))?.text();
+            let left = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("tetrarch_namespaces_doomed "))
+                .and_then(|value| value.parse::<f64>().ok());
+            if left != Some(0.0) {
+                return Err(format!("node {id}: namespaces being freed: {left:?}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+    assert_eq!(count(&cluster, "spared").await, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_namespace_refuses_alone_and_takes_writes_again_once_there_is_room() {
+    let cluster = Cluster::start(&Shape::default()).await;
+    cluster.wait_leaders_home(1).await;
+    create(&cluster, r#"{"name":"small","quota":200000}"#).await;
+    create(&cluster, r#"{"name":"one","layout":"ordered","quota":50000}"#).await;
+    for name in ["small", "one"] {
+        let mut written = 0_u64;
+        let refused = wait_until(&format!("{name} is full"), async || {
+            let path = format!("/v1/ns/{name}/keys/k{written}");
+            let answer = send(&cluster, 1, Method::PUT, &path, Some("v".repeat(1000))).await;
+            match answer.status {
+                507 => return Ok(answer),
+                201 => written += 1,
+                status => return Err(format!("status {status}: {}", answer.text())),
+            }
+            Err(format!("{written} written"))
+        })
+        .await;
+        let problem = refused.problem().unwrap();
+        assert_eq!(problem.code, "quota_exceeded");
+        assert!(written > 20, "{name} took only {written}");
+        let answer =
+            send(&cluster, 2, Method::PUT, "/v1/ns/default/keys/other", Some("v".into())).await;
+        assert!(answer.status < 300, "another namespace notices: {}", answer.text());
+        for number in 0..written / 2 {
+            let path = format!("/v1/ns/{name}/keys/k{number}");
+            let answer = send(&cluster, 3, Method::DELETE, &path, None).await;
+            assert_eq!(answer.status, 204, "deletions are taken: {}", answer.text());
+        }
+        wait_until(&format!("{name} takes writes again"), async || {
+            let path = format!("/v1/ns/{name}/keys/again");
+            let answer = send(&cluster, 1, Method::PUT, &path, Some("v".repeat(1000))).await;
+            if answer.status < 300 { Ok(()) } else { Err(answer.text()) }
+        })
+        .await;
+    }
+}
+
+async fn create(cluster: &Cluster, body: &str) {
+    let answer = send(cluster, 3, Method::POST, "/v1/namespaces", Some(body.to_owned())).await;
+    assert_eq!(answer.status, 201, "{body}: {}", answer.text());
+}
+
+async fn load(cluster: &Cluster, name: &str, keys: u64) {
+    let lines: String =
+        (0..keys).map(|n| format!("{{\"put\":\"k{n}\",\"value\":\"value {n}\"}}\n")).collect();
+    let url = format!("{}/v1/ns/{name}/batch", cluster.url(1));
+    let request = cluster.api.request(Method::POST, &url);
+    let request = request.header("content-type", "application/x-ndjson").body(lines);
+    let answer = cluster.api.send(request).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&end["ops"], &end["failed"]), (&keys.into(), &0.into()), "{end}");
+}
+
+async fn count(cluster: &Cluster, name: &str) -> u64 {
+    let path = format!("/v1/ns/{name}/keys?fields=count");
+    let answer = wait_until("keys are counted", async || {
+        let answer = send(cluster, 2, Method::GET, &path, None).await;
+        if answer.status == 200 { Ok(answer) } else { Err(answer.text()) }
+    })
+    .await;
+    let view: Value = serde_json::from_slice(&answer.body).unwrap();
+    view["count"].as_u64().expect("a count is a number")
+}
+
+async fn send(
+    cluster: &Cluster,
+    node: u64,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Answer {
+    let is_json = path == "/v1/namespaces";
+    let mut request = cluster.api.request(method, &format!("{}{path}", cluster.url(node)));
+    if is_json {
+        request = request.header("content-type", "application/json");
+    }
+    if let Some(body) = body {
+        request = request.body(Bytes::from(body));
+    }
+    match cluster.api.send(request).await {
+        Ok(answer) => answer,
+        Err(Silence::NotSent(reason) | Silence::Lost(reason)) => panic!("{path}: {reason}"),
+    }
+}
