@@ -292,7 +292,9 @@ impl Service {
             value_bytes_max: entry.limits.value_bytes_max,
         };
         let op = KeyOp { slot, key, require: Require::None, op, give: Give::Nothing };
-        let (epoch, at_ms) = (map.catalog.epoch, 0);
+        // The command is made once and repeated as it is while the catalog changes; the slot's owner
+        // is asked for in any case, and no namespace is ever deleted yet.
+        let (epoch, at_ms) = (u64::MAX, 0);
         let action = Action::Key(space, op);
         let command = Command::Request(Request { epoch, at_ms, once: None, action }).encode();
         let work = Work::Propose(command);
