@@ -130,8 +130,18 @@ pub(super) fn set_member(members: &mut Vec<(String, Json)>, name: &str, value: J
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    let written = serde_json::to_vec(text).expect("any text can be written as JSON");
-    out.extend_from_slice(&written);
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
 }
 
 /// A number as sign, digits without zeros around them, and the power of ten of the last digit: the
@@ -260,22 +270,62 @@ impl Reader<'_> {
     }
 
     fn string(&mut self) -> Result<String, NoJson> {
-        let start = self.at;
         if !self.pass(b'"') {
             return Err(self.wrong("no text in quotes"));
         }
+        let mut text = Vec::new();
         loop {
-            match self.peek() {
-                Some(b'"') => break self.at += 1,
-                Some(b'\\') => self.at += 2,
-                Some(_) => self.at += 1,
-                None => return Err(self.wrong("a text without end")),
+            let byte = self.peek().ok_or_else(|| self.wrong("a text without end"))?;
+            self.at += 1;
+            match byte {
+                b'"' => break,
+                b'\\' => {
+                    let mut utf8 = [0; 4];
+                    text.extend_from_slice(self.escape()?.encode_utf8(&mut utf8).as_bytes());
+                }
+                0..0x20 => return Err(self.wrong("a control character in a text")),
+                _ => text.push(byte),
             }
         }
-        let token = self.text.get(start..self.at).unwrap_or_default();
-        // Escapes, surrogates and UTF-8 are checked there.
-        serde_json::from_slice(token)
-            .map_err(|_malformed| NoJson { at: start, reason: "a malformed text" })
+        String::from_utf8(text).map_err(|_not_utf8| self.wrong("a text that is not UTF-8"))
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self) -> Result<char, NoJson> {
+        let byte = self.peek().ok_or_else(|| self.wrong("a text without end"))?;
+        self.at += 1;
+        Ok(match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = self.hex()?;
+                let code = match first {
+                    0xd800..0xdc00 if self.pass(b'\\') && self.pass(b'u') => {
+                        let second = self.hex()?;
+                        if !(0xdc00..0xe000).contains(&second) {
+                            return Err(self.wrong("half a surrogate pair"));
+                        }
+                        0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+                    }
+                    code => code,
+                };
+                // Half a pair is no character.
+                char::from_u32(code).ok_or_else(|| self.wrong("half a surrogate pair"))?
+            }
+            _ => return Err(self.wrong("an unknown escape")),
+        })
+    }
+
+    fn hex(&mut self) -> Result<u32, NoJson> {
+        let digits = self.text.get(self.at..self.at + 4).unwrap_or_default();
+        let digit = |value: u32, byte: &u8| Some(value * 16 + char::from(*byte).to_digit(16)?);
+        let value = digits.iter().try_fold(0, digit).filter(|_| digits.len() == 4);
+        self.at += 4;
+        value.ok_or_else(|| self.wrong("four hex digits are missing"))
     }
 
     fn number(&mut self) -> Result<Json, NoJson> {
@@ -307,4 +357,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-pub(in crate::model) mod tests;
+mod tests;

@@ -6,6 +6,7 @@
 //! `UPDATE_GOLDENFILES=1 cargo test --test scripts` writes the traces anew: read the diff.
 
 mod model;
+mod patches;
 mod placement;
 
 use std::error::Error;

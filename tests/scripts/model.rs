@@ -36,7 +36,7 @@ pub(crate) struct Group {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Rows(BTreeMap<Bytes, Bytes>);
+pub(crate) struct Rows(BTreeMap<Bytes, Bytes>);
 
 impl View for Rows {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
@@ -51,6 +51,16 @@ impl View for Rows {
 }
 
 impl Rows {
+    /// Makes changes.
+    pub(crate) fn take(&mut self, effects: Vec<Effect>) {
+        for Effect { key, value, .. } in effects {
+            match value {
+                Some(value) => self.0.insert(key, value),
+                None => self.0.remove(&key),
+            };
+        }
+    }
+
     /// Applies an entry and says what it came to.
     fn apply(&mut self, index: u64, entry: &Bytes) -> Result<String, Fault> {
         let command = Command::decode(entry)?;
@@ -59,7 +69,10 @@ impl Rows {
         let mut trace = format!("{index}: {:?}\n", outcome.reply);
         for Effect { key, value, .. } in outcome.effects.into_iter().chain(book.flush()) {
             let (sign, row) = match value {
-                Some(value) => ("", self.0.entry(key.clone()).insert_entry(value).get().clone()),
+                Some(value) => ("", {
+                    self.0.insert(key.clone(), value.clone());
+                    value
+                }),
                 None => match self.0.remove(&key) {
                     Some(row) => ("removed ", row),
                     None => continue,
