@@ -560,6 +560,10 @@ pub const FEED_ATTEMPT_MAX: Duration = Duration::from_secs(2);
 /// How long a replica waits to reach the index that is asked of it before it says that it is behind.
 pub const FEED_LAG_WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// How long replicas that could not be reached have to come back when all others say that what is asked
+/// for is forgotten.
+pub const FEED_DOUBT_MAX: Duration = Duration::from_secs(1);
+
 /// Pause before replicas that could not answer are asked again.
 pub const FEED_RETRY: Duration = Duration::from_millis(100);
 
