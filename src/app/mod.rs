@@ -76,6 +76,8 @@ async fn serve_node(
         () = asked => Ok(()),
         () = env.tasks.stopping() => Ok(()),
     };
+    // Their clients go on elsewhere while the rest is put in order here.
+    node.service.end_watches();
     if result.is_ok() && env.tasks.failure().is_none() {
         drain(node).await;
     }

@@ -76,3 +76,7 @@ pub const MIRROR_ANSWER_BYTES: usize = 512 * 1024;
 
 /// How long a group elsewhere is followed after its last watch has gone.
 pub const MIRROR_LINGER: Duration = Duration::from_secs(10);
+
+/// How long replicas that could not be reached have to come back when all others say that what is asked
+/// for is forgotten.
+pub const FEED_DOUBT_MAX: Duration = Duration::from_secs(1);

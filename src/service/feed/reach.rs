@@ -1,8 +1,8 @@
 //! Having a question answered by some replica of its group.
 //!
 //! Promises: the replica here goes first, then those that are connected; only when every replica
-//! has said that its history is trimmed is it gone; whoever could not answer is asked again until the
-//! deadline. Relies on `answer` here and there; questions have no effect, so repeating is harmless.
+//! that can be reached has said that its history is trimmed is it gone, and the others have a moment to
+//! come back before; whoever could not answer is asked again until the deadline. Relies on `answer` here and there; questions have no effect, so repeating is harmless.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::consensus::channel::FEED;
 use crate::model::{GroupId, NodeId};
 use crate::peer::{Lane, Transport};
-use crate::runtime::limits::{FEED_ATTEMPT_MAX, FEED_RETRY, FORWARD_MARGIN};
+use crate::runtime::limits::{FEED_ATTEMPT_MAX, FEED_DOUBT_MAX, FEED_RETRY, FORWARD_MARGIN};
 use crate::runtime::{Env, Moment};
 use crate::service::wing::Wing;
 
@@ -108,6 +108,8 @@ impl Reach for HallReach {
             Ask::ReadIndex | Ask::Page(_) | Ask::Count(_) => Duration::ZERO,
         };
         let mut hint = None;
+        // The oldest floor that was heard of, and since when.
+        let mut gone: Option<(u64, Moment)> = None;
         loop {
             let mut pass = Pass::default();
             for node in self.order(group, &ask, hint) {
@@ -122,8 +124,15 @@ impl Reach for HallReach {
                 }
             }
             let out_of_time = self.left(deadline).is_zero() || self.env.tasks.is_stopping();
-            if let Some(floor) = pass.floor.filter(|_| pass.reason.is_none() || out_of_time) {
-                return Err(FeedError::Gone { group, floor, all: pass.reason.is_none() });
+            let now = self.env.clock.now();
+            if let Some(floor) = pass.floor {
+                gone = Some(gone.map_or((floor, now), |(known, at)| (known.min(floor), at)));
+            }
+            if let Some((floor, since)) = gone {
+                let all = pass.floor.is_some() && pass.reason.is_none();
+                if all || out_of_time || now.since(since) >= FEED_DOUBT_MAX {
+                    return Err(FeedError::Gone { group, floor, all });
+                }
             }
             if out_of_time {
                 let reason = pass.reason.unwrap_or_else(|| "no replica was found".to_owned());

@@ -25,8 +25,10 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+
 use crate::model::GroupId;
-use crate::runtime::limits::WATCHES_MAX;
+use crate::runtime::limits::{SCAN_PARALLEL_MAX, WATCHES_MAX};
 
 use super::cursor::{Vector, WatchCursor};
 use super::error::{ErrorKind, Gone, ServiceError};
@@ -257,18 +259,23 @@ impl Begin<'_> {
         let mut restart = position.clone();
         let mut lost = None;
         let (from, to) = self.request.range.row_bounds(self.place.namespace);
-        for group in &self.place.groups {
+        let missing = self.place.groups.iter().copied().filter(|group| {
             let after = position.of_group(*group);
-            if admitted.hub.read(*group, after, (&from, &to), 1).is_ok() {
-                continue;
-            }
-            let ask = self.ask(after);
-            let deadline = self.context.deadline;
-            match ask_changes(flow.reach.as_ref(), *group, ask, deadline).await {
+            admitted.hub.read(*group, after, (&from, &to), 1).is_err()
+        });
+        let mut asked = futures_util::stream::iter(missing)
+            .map(|group| {
+                let ask = self.ask(position.of_group(group));
+                let reach = flow.reach.as_ref();
+                async move { ask_changes(reach, group, ask, self.context.deadline).await }
+            })
+            .buffer_unordered(SCAN_PARALLEL_MAX);
+        while let Some(found) = asked.next().await {
+            match found {
                 Ok(_) => {}
-                Err(error @ FeedError::Gone { floor, .. }) => {
-                    restart.reach(*group, floor);
-                    lost = Some((*group, error.to_string()));
+                Err(error @ FeedError::Gone { group, floor, .. }) => {
+                    restart.reach(group, floor);
+                    lost = Some((group, error.to_string()));
                 }
                 Err(error) => return Err(super::scan::scan_error(error)),
             }

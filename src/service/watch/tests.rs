@@ -76,7 +76,12 @@ async fn step(service: &Service, rng: &mut fastrand::Rng, number: u64) {
 type Seen = BTreeMap<GroupId, Vec<(u64, u32, Bytes)>>;
 
 /// Lets a watch run for a moment, then cuts it off wherever it is.
-async fn follow(service: &Service, cursor: &mut Since, patience: Duration, seen: &mut Seen) {
+async fn follow(
+    service: &Service,
+    cursor: &mut Since,
+    (patience, mut left): (Duration, u8),
+    seen: &mut Seen,
+) {
     let mut watch =
         service.watch("default", request("a/", cursor.clone()), context()).await.unwrap();
     let end = tokio::time::Instant::now() + patience;
@@ -91,7 +96,8 @@ async fn follow(service: &Service, cursor: &mut Since, patience: Duration, seen:
             other => panic!("{other:?}"),
         }
         // Cut off between two events, too.
-        if fastrand::Rng::with_seed(end.elapsed().subsec_nanos().into()).u8(0..8) == 0 {
+        left -= 1;
+        if left == 0 {
             break;
         }
     }
@@ -120,7 +126,8 @@ async fn every_change_is_seen_once_and_in_order_whatever_node_the_watch_goes_on_
         }
         let (cursor, seen) = &mut watchers[rng.usize(0..3)];
         let service = &services[rng.usize(0..3)];
-        follow(service, cursor, Duration::from_millis(rng.u64(0..25)), seen).await;
+        let cut = (Duration::from_millis(rng.u64(0..25)), rng.u8(1..30));
+        follow(service, cursor, cut, seen).await;
     }
     world.release(2);
     let groups = services[0].flow.place("default", Moment(u64::MAX / 2)).await.unwrap().groups;
@@ -139,7 +146,8 @@ async fn every_change_is_seen_once_and_in_order_whatever_node_the_watch_goes_on_
     for (cursor, seen) in &mut watchers {
         while count(seen) < count(&wanted) {
             let service = &services[rng.usize(0..3)];
-            follow(service, cursor, Duration::from_millis(30), seen).await;
+            let cut = (Duration::from_millis(100), rng.u8(1..60));
+            follow(service, cursor, cut, seen).await;
         }
         assert_eq!(*seen, wanted, "seed {seed}");
     }
@@ -190,6 +198,7 @@ async fn the_initial_state_is_followed_by_exactly_the_changes_after_it() {
 async fn a_trimmed_history_is_an_error_with_a_cursor_to_restart_from() {
     let world = World::new();
     let service = world.service(1, true);
+    let _others = [world.service(2, true), world.service(3, true)];
     set(&service, "k", "1").await;
     let mut watch = service.watch("default", request("", Since::Start), context()).await.unwrap();
     event(&mut watch).await;
