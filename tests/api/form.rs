@@ -41,7 +41,7 @@ const NUMBERS: [&str; 33] = [
 ];
 
 /// Members and headers whose text is made up by the cluster.
-const TEXTS: [&str; 21] = [
+const TEXTS: [&str; 22] = [
     "request_id",
     "request-id",
     "date",
