@@ -40,7 +40,7 @@ pub(super) struct Node {
     pub(super) groups: Arc<Groups>,
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
-    service: Service,
+    pub(super) service: Service,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Peers,

@@ -271,7 +271,8 @@ async fn delete(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response,
     let namespace = namespace_path(parts.uri.path())?;
     let query = Query::of(parts.uri.query(), &["prefix", "prefix64"])?;
     let prefix = query.either("prefix", "prefix64")?;
-    let prefix = prefix.ok_or_else(|| Failure::invalid("the query needs prefix= (it may be empty)"))?;
+    let prefix =
+        prefix.ok_or_else(|| Failure::invalid("the query needs prefix= (it may be empty)"))?;
     if text_header(&parts.headers, CONFIRM.as_str())? != Some("prefix") {
         let detail = "deleting many keys needs the header KV-Confirm: prefix";
         return Err(Failure::invalid(detail));

@@ -244,8 +244,7 @@ mod tests {
             let changed = String::from_utf8(bytes).unwrap();
             assert!(WatchCursor::decode(&changed, SCOPE).is_err(), "{changed} passes for {text}");
         }
-        let scan =
-            ScanCursor { scope: SCOPE, query: 5, edge: Bytes::new(), view: None }.encode();
+        let scan = ScanCursor { scope: SCOPE, query: 5, edge: Bytes::new(), view: None }.encode();
         assert!(ScanCursor::decode(&scan, SCOPE, 5).is_ok());
         assert!(ScanCursor::decode(&scan, SCOPE, 6).is_err());
     }

@@ -21,7 +21,8 @@ async fn get(door: &Door, query: &str) -> Value {
 
 fn names(page: &Value) -> Vec<&str> {
     let items = page["items"].as_array().unwrap().iter();
-    let name = |item: &'_ Value| ["key", "key64", "prefix"].into_iter().find(|n| !item[n].is_null());
+    let name =
+        |item: &'_ Value| ["key", "key64", "prefix"].into_iter().find(|n| !item[n].is_null());
     items.map(|item| item[name(item).unwrap()].as_str().unwrap()).collect()
 }
 
@@ -30,7 +31,10 @@ async fn keys_are_listed_in_order_with_what_is_asked_of_them() {
     let door = filled().await;
     let page = get(&door, "").await;
     assert_eq!(names(&page), ["a/1", "a/2", "b", "c/x/1", "c/y", "_w"]);
-    assert_eq!((&page["items"][2]["value"], &page["items"][5]["value64"]), (&"b".into(), &"_g".into()));
+    assert_eq!(
+        (&page["items"][2]["value"], &page["items"][5]["value64"]),
+        (&"b".into(), &"_g".into())
+    );
     assert!(page["items"][0]["etag"].is_string() && page["next"].is_null());
     assert_eq!(names(&get(&door, "prefix=c/&reverse=1&fields=key").await), ["c/y", "c/x/1"]);
     assert_eq!(names(&get(&door, "start=a/2&end=c/y").await), ["a/2", "b", "c/x/1"]);

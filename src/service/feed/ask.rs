@@ -239,9 +239,16 @@ mod tests {
             show: Show::Heads,
             fold: Some(Fold { skip: 9, delimiter: Bytes::from_static(b"/") }),
         };
-        let changes =
-            ChangesAsk { after: 9, from: key.clone(), to: key.clone(), bytes_max: 1, at_least: 8, wait_ms: 5 };
-        for ask in [Ask::ReadIndex, Ask::Page(page.clone()), Ask::Count(page), Ask::Changes(changes)]
+        let changes = ChangesAsk {
+            after: 9,
+            from: key.clone(),
+            to: key.clone(),
+            bytes_max: 1,
+            at_least: 8,
+            wait_ms: 5,
+        };
+        for ask in
+            [Ask::ReadIndex, Ask::Page(page.clone()), Ask::Count(page), Ask::Changes(changes)]
         {
             let asked = Asked { group: GroupId(4), patience_ms: 12, ask };
             assert_eq!(Asked::decode(&asked.encode()), Ok(asked));

@@ -130,8 +130,7 @@ impl<'a> Filling<'a> {
             if full {
                 return false;
             }
-            self.bytes +=
-                item.key.len() + item.row.as_ref().map_or(0, Bytes::len) + ITEM_OVERHEAD;
+            self.bytes += item.key.len() + item.row.as_ref().map_or(0, Bytes::len) + ITEM_OVERHEAD;
             self.edge = edge_after(&item, self.ask.reverse);
             self.answer.items.push(item);
         }

@@ -153,7 +153,10 @@ impl Merger {
     }
 
     /// Whether more items follow.
-    pub(in crate::service) async fn has_more(&mut self, deadline: Moment) -> Result<bool, FeedError> {
+    pub(in crate::service) async fn has_more(
+        &mut self,
+        deadline: Moment,
+    ) -> Result<bool, FeedError> {
         if self.heads.is_empty() {
             self.fill(deadline).await?;
         }
@@ -218,9 +221,9 @@ impl Merger {
     }
 
     fn is_low(&self, n: usize) -> bool {
-        self.lanes.get(n).is_some_and(|lane| {
-            lane.next.is_some() && lane.queue.len() <= lane.last_page / 2
-        })
+        self.lanes
+            .get(n)
+            .is_some_and(|lane| lane.next.is_some() && lane.queue.len() <= lane.last_page / 2)
     }
 
     fn ask(&self, n: usize) -> Option<(usize, GroupId, PageAsk)> {

@@ -36,8 +36,8 @@ use super::flow::Flow;
 use super::session::Session;
 use super::{Context, ReadMode, Service};
 
-use merge::{Merged, Merger, Plan, Start, edge_of};
 pub use delete::RangeDeleted;
+use merge::{Merged, Merger, Plan, Start, edge_of};
 pub use range::KeyRange;
 
 /// What is scanned, and how it is shown.

@@ -21,9 +21,8 @@ pub(super) fn record(
     after: &RowsOfAll,
     (group, index): (GroupId, u64),
 ) {
-    let of_group = |(at, _): &(&(GroupId, Bytes), &Bytes)| {
-        at.0 == group && split_data_key(&at.1).is_some()
-    };
+    let of_group =
+        |(at, _): &(&(GroupId, Bytes), &Bytes)| at.0 == group && split_data_key(&at.1).is_some();
     let old: BTreeMap<_, _> = before.iter().filter(of_group).collect();
     let new: BTreeMap<_, _> = after.iter().filter(of_group).collect();
     let mut seq = 0;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::model::NamespaceId;
+use crate::runtime::Moment;
 use crate::runtime::limits::{
     FEED_RETRY, MIRROR_ANSWER_BYTES, MIRROR_LINGER, MIRROR_WAIT, WATCH_DISPATCH_BYTES,
     WATCH_SEEK_MAX,
 };
-use crate::runtime::Moment;
-use crate::model::NamespaceId;
 use crate::service::feed::{ChangesAnswer, ChangesAsk, FeedError, ask_changes};
 use crate::service::scan::KeyRange;
 use crate::storage::state::Change;

@@ -22,8 +22,8 @@ use crate::placement::Catalog;
 use crate::runtime::limits::{WATCH_BOOKMARK_EVERY, WATCH_TICK_PHASES, WATCHES_MAX};
 use crate::runtime::{Env, Moment};
 use crate::service::cursor::Vector;
-use crate::service::feed::place::Place;
 use crate::service::feed::Reach;
+use crate::service::feed::place::Place;
 use crate::service::wing::Wing;
 use crate::storage::state::{Changes, Gone};
 

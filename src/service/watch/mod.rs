@@ -43,8 +43,8 @@ pub use event::{EndReason, Kind, Kinds, WatchEvent, Watched};
 use hub::Admitted;
 pub(super) use hub::Hub;
 use position::Position;
-pub use watcher::Watch;
 use watcher::Filter;
+pub use watcher::Watch;
 
 /// Where a watch begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +94,7 @@ impl Service {
         if hub.closing.is_cancelled() {
             return Err(ErrorKind::Unavailable { reason: "the node is stopping".into() }.into());
         }
-        let mut admitted =
-            hub.admit().ok_or(ErrorKind::TooManyWatches { limit: WATCHES_MAX })?;
+        let mut admitted = hub.admit().ok_or(ErrorKind::TooManyWatches { limit: WATCHES_MAX })?;
         let now = admitted.follow(&place.groups, context.deadline).await.map_err(|group| {
             let reason = format!("group {group} cannot be followed now");
             ServiceError::from(ErrorKind::Unavailable { reason }).about(group, None)
@@ -127,11 +126,7 @@ fn enlist(
     admitted.hub.index.write().add(place.namespace, &prefix, admitted.id, Arc::clone(&bell));
     let watch = Watch {
         bounds: request.range.row_bounds(place.namespace),
-        filter: Filter {
-            range: request.range,
-            kinds: request.kinds,
-            previous: request.previous,
-        },
+        filter: Filter { range: request.range, kinds: request.kinds, previous: request.previous },
         ticks: admitted.hub.ticks(admitted.id),
         admitted,
         place,
@@ -178,9 +173,8 @@ impl Begin<'_> {
         if self.request.since == Since::Start {
             return Ok((Position::at(self.floors(&now).await?), None));
         }
-        let seen = |(group, index): (GroupId, u64)| {
-            (group, index.max(self.context.session.of(group)))
-        };
+        let seen =
+            |(group, index): (GroupId, u64)| (group, index.max(self.context.session.of(group)));
         Ok((Position::at(now.into_iter().map(seen).collect()), None))
     }
 

@@ -217,7 +217,10 @@ async fn a_trimmed_history_is_an_error_with_a_cursor_to_restart_from() {
     assert_eq!(change.row.as_ref().unwrap().value, "3");
     // The first one was not read from meanwhile: it is too late for it.
     let ended = event(&mut watch).await;
-    assert!(matches!(ended, WatchEvent::End { reason: EndReason::HistoryTrimmed, .. }), "{ended:?}");
+    assert!(
+        matches!(ended, WatchEvent::End { reason: EndReason::HistoryTrimmed, .. }),
+        "{ended:?}"
+    );
     assert!(watch.next().await.is_none());
 }
 
