@@ -41,7 +41,7 @@ const NUMBERS: [&str; 33] = [
 ];
 
 /// Members and headers whose text is made up by the cluster.
-const TEXTS: [&str; 22] = [
+const TEXTS: [&str; 21] = [
     "request_id",
     "request-id",
     "date",
@@ -57,7 +57,7 @@ const TEXTS: [&str; 22] = [
     "cluster",
     "incarnation",
     "lease",
-    "version",
+    "lease_id",
     "leader",
     "leader_url",
     "url",
