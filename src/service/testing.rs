@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    Action, ClusterId, Command, GroupId, Incarnation, NamespaceId, NodeId, OWNED_KEY, Ownership,
-    Reply, Request, Slot, SlotRange,
+    Action, ClusterId, Command, GroupId, Incarnation, LeaseId, NamespaceId, NodeId, OWNED_KEY,
+    Ownership, Reply, Request, Slot, SlotRange,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
@@ -254,6 +254,10 @@ impl Wing for FakeWing {
             return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
         }
         Ok((reply.encode(), index))
+    }
+
+    fn lease_remaining(&self, _: GroupId, _: LeaseId) -> Option<Duration> {
+        None
     }
 
     async fn wait_applied(
