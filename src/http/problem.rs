@@ -178,7 +178,7 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid { .. } | ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
         ErrorKind::NamespaceNotFound { .. } | ErrorKind::NoLease { .. } => StatusCode::NOT_FOUND,
-        ErrorKind::ModeUnsupported { .. } => StatusCode::NOT_IMPLEMENTED,
+        ErrorKind::ModeUnsupported { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::KeyTooLong { .. } => StatusCode::URI_TOO_LONG,
         ErrorKind::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::Quota { .. } => StatusCode::INSUFFICIENT_STORAGE,
@@ -271,7 +271,7 @@ mod tests {
         let table = [
             (ErrorKind::Invalid { reason: reason() }, 400, "invalid"),
             (ErrorKind::NamespaceNotFound { name: reason() }, 404, "namespace_not_found"),
-            (ErrorKind::ModeUnsupported { name: reason() }, 501, "mode_unsupported"),
+            (ErrorKind::ModeUnsupported { name: reason() }, 422, "mode_unsupported"),
             (ErrorKind::KeyTooLong { bytes: 2, limit: 1 }, 414, "key_too_long"),
             (ErrorKind::TooLarge { limit: 1 }, 413, "too_large"),
             (refused(RefusalCode::IdTaken), 409, "refused"),

@@ -159,7 +159,7 @@ fn open<T: DeserializeOwned>(version: u8, text: &str) -> Result<T, CursorError> 
     if text.len() > CURSOR_TEXT_BYTES_MAX {
         return Err(wrong("it is too long"));
     }
-    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong("it is not base64url"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_error| wrong("it is not base64url"))?;
     let (sealed, check) =
         bytes.split_last_chunk::<CHECK_BYTES>().ok_or_else(|| wrong("it is too short"))?;
     if xxh3_64(sealed).to_be_bytes() != *check {
@@ -170,7 +170,7 @@ fn open<T: DeserializeOwned>(version: u8, text: &str) -> Result<T, CursorError> 
         return Err(wrong("it is of another kind or release"));
     }
     let (cursor, rest) =
-        postcard::take_from_bytes(body).map_err(|_| wrong("its content cannot be read"))?;
+        postcard::take_from_bytes(body).map_err(|_error| wrong("its content cannot be read"))?;
     if !rest.is_empty() {
         return Err(wrong("its content cannot be read"));
     }

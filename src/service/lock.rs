@@ -55,18 +55,35 @@ impl Service {
         let map = self.hall.founded(&context).await?;
         let slot = lock_slot(&map, namespace, &name)?.1;
         let once = self.hall.once(&context);
-        let (lease, made) = match request.life {
+        let ttl = match request.life {
             Life::Lease(id) => {
                 self.lives_elsewhere(&map, id, slot, &context).await?;
-                (id, None)
+                let line = Line::new(self.clone(), namespace, name, id, None);
+                return line.acquire(&request, &once.part("lock", 0), &context).await;
             }
-            Life::Ttl(ttl) => {
-                let granted = self.grant(ttl, slot, &once.part("lock lease", 0), &context).await?;
-                (granted.id, Some(granted.ttl))
-            }
+            Life::Ttl(ttl) => ttl,
         };
-        let line = Line::new(self.clone(), namespace, name, lease, made);
-        line.acquire(&request, &once.part("lock", 0), &context).await
+        let mut tries = 0;
+        loop {
+            let lease = once.part("lock lease", tries);
+            let granted = self.grant(ttl, slot, &lease, &context).await?;
+            let made = Some(granted.ttl);
+            let line = Line::new(self.clone(), namespace, name.clone(), granted.id, made);
+            let error = match line.acquire(&request, &once.part("lock", tries), &context).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            // The lease is ours, and ended while its group had no leader: its place went with it,
+            // and the client, who knows of no lease, can be served with another one.
+            if !matches!(error.kind, ErrorKind::NoLease { .. }) {
+                return Err(error);
+            }
+            if context.deadline <= self.hall.env.clock.now() {
+                let reason = "the lock's lease ended while waiting".to_owned();
+                return Err(ServiceError { kind: ErrorKind::Unavailable { reason }, ..error });
+            }
+            tries += 1;
+        }
     }
 
     /// Gives a lock back, or a place in its line.

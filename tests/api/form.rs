@@ -57,7 +57,7 @@ const TEXTS: [&str; 21] = [
     "cluster",
     "incarnation",
     "lease",
-    "version",
+    "lease_id",
     "leader",
     "leader_url",
     "url",

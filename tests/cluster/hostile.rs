@@ -115,7 +115,6 @@ async fn broken_requests(cluster: &Cluster) {
         ("a chunk length that is none", put("transfer-encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n")),
         ("two lengths", put("content-length: 1\r\ncontent-length: 2\r\n\r\nab")),
         ("a negative length", put("content-length: -1\r\n\r\n")),
-        ("length and chunks", put("content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n")),
         ("a namespace that is not UTF-8", b"GET /v1/ns/%ff/keys/a HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()),
         ("raw bytes in the path", b"GET /v1/ns/default/keys/\xff\xfe HTTP/1.1\r\nhost: x\r\n\r\n".to_vec()),
         ("raw bytes in a header", b"GET /v1/ns/default/keys/a HTTP/1.1\r\nhost: x\r\nrequest-timeout: \xff\r\n\r\n".to_vec()),

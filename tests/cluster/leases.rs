@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::support::api::{Answer, Api, Silence};
 use crate::support::chance::{rounds, seeded};
 use crate::support::cluster::{Cluster, Shape};
-use crate::support::wait::wait_until;
+use crate::support::wait::{GIVE_UP_AFTER, wait_until};
 
 const TTL: Duration = Duration::from_secs(4);
 
@@ -217,25 +217,17 @@ async fn leave(api: Api, bases: Vec<String>, key: String, mut rng: fastrand::Rng
             _ => tokio::time::sleep(REST).await,
         }
     };
-    wait_until(&format!("{key} is gone"), async || {
+    loop {
+        assert!(sent.elapsed() < GIVE_UP_AFTER, "{key} never went");
         let base = rng.choice(&bases).expect("there is a node").clone();
-        let Some(answer) = ask(&api, Method::GET, &Api::key_url(&base, key.as_bytes()), None).await
-        else {
-            return Err("no answer".to_owned());
-        };
-        match answer.status {
-            404 => {
-                assert!(
-                    sent.elapsed() >= TTL,
-                    "{key} was gone {:?} after it was written",
-                    sent.elapsed()
-                );
-                Ok(sent.elapsed())
-            }
-            status => Err(format!("status {status}")),
+        let answer = ask(&api, Method::GET, &Api::key_url(&base, key.as_bytes()), None).await;
+        if answer.is_some_and(|answer| answer.status == 404) {
+            let took = sent.elapsed();
+            assert!(took >= TTL, "{key} was gone {took:?} after it was written");
+            return took;
         }
-    })
-    .await
+        tokio::time::sleep(REST).await;
+    }
 }
 
 async fn ask(api: &Api, method: Method, url: &str, body: Option<String>) -> Option<Answer> {

@@ -44,6 +44,8 @@ struct Watcher {
     moves: AtomicU64,
     resumes: AtomicU64,
     ready: AtomicBool,
+    /// What it met last, for who has to find out why it stopped.
+    last: Mutex<String>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +95,12 @@ async fn watchers_see_each_change_once_in_group_order_while_nodes_die() {
                 seen.get(group).is_some_and(|all| all.iter().any(|((at, _), _)| at == index))
             };
             let missing: Vec<_> = acked.iter().filter(|(g, i, _)| !has(g, i)).take(3).collect();
-            if missing.is_empty() { Ok(()) } else { Err(format!("missing {missing:?}")) }
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let newest: Vec<_> =
+                missing.iter().map(|(g, ..)| seen.get(g).and_then(|all| all.last())).collect();
+            Err(format!("missing {missing:?}, newest there {newest:?}; {}", watcher.last.lock()))
         })
         .await;
     }
@@ -205,6 +212,7 @@ async fn watch(
             .header("accept", "application/x-ndjson")
             .timeout(Duration::from_secs(600));
         let Ok(Ok(response)) = tokio::time::timeout(SILENCE_MAX, request.send()).await else {
+            *watcher.last.lock() = format!("no answer by {base}");
             tokio::time::sleep(REST).await;
             continue;
         };
@@ -212,6 +220,7 @@ async fn watch(
             let status = response.status();
             let text = response.text().await.unwrap_or_default();
             assert!(status.as_u16() >= 500, "{status}: {text}");
+            *watcher.last.lock() = text;
             tokio::time::sleep(REST).await;
             continue;
         }
@@ -229,6 +238,7 @@ async fn follow(
     cursor: &mut Option<String>,
     rng: &mut fastrand::Rng,
 ) {
+    let response_from = response.url().to_string();
     let mut body = response.bytes_stream();
     let mut pending = Vec::new();
     loop {
@@ -243,6 +253,7 @@ async fn follow(
             let kind = event["type"].as_str().expect("an event has a type");
             if let Some(text) = event["cursor"].as_str() {
                 *cursor = Some(text.to_owned());
+                *watcher.last.lock() = format!("{response_from}: {event}");
                 watcher.ready.store(true, Ordering::Relaxed);
             }
             match kind {

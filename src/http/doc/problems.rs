@@ -10,7 +10,7 @@ const EVERY: &[Errors] = &[(400, &["invalid"]), (503, &["overloaded", "unavailab
 /// Of what a group answers.
 const GROUP: &[Errors] = &[(500, &["internal"]), (504, &["undetermined"])];
 /// Of what belongs to a namespace.
-const SPACE: &[Errors] = &[(404, &["namespace_not_found"]), (501, &["mode_unsupported"])];
+const SPACE: &[Errors] = &[(404, &["namespace_not_found"]), (422, &["mode_unsupported"])];
 /// Of what names a key.
 const KEY: &[Errors] = &[(414, &["key_too_long"])];
 /// Of what has a body.
@@ -81,7 +81,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             BODY,
             ONCE,
             CATALOG,
-            &[(409, &["namespace_exists"]), (501, &["mode_unsupported"])],
+            &[(409, &["namespace_exists"]), (422, &["mode_unsupported"])],
         ],
         "get_namespace" => &[EVERY, SPACE],
         "change_namespace" => &[EVERY, GROUP, SPACE, BODY, CATALOG],

@@ -118,6 +118,9 @@ async fn changes(
     let bytes_max = ask.bytes_max.min(MIRROR_ANSWER_BYTES);
     let found = wing.changes(group, ask.after, (&ask.from, Some(&ask.to)), bytes_max);
     let found = found.map_err(declined)?.map_err(|gone| Declined::Gone { floor: gone.floor })?;
+    if found.applied < ask.at_least {
+        return Err(Declined::Behind(found.applied));
+    }
     Ok(ChangesAnswer {
         changes: found.changes,
         floor: found.floor,

@@ -50,6 +50,8 @@ impl HallReach {
             order.push(self.node);
         }
         let connected = |node: &&NodeId| self.transport.is_connected(**node);
+        // The one that should lead is least likely to lag.
+        order.extend(Some(&entry.preferred).filter(connected));
         order.extend(entry.replicas.iter().filter(connected));
         order.extend(entry.replicas.iter());
         let mut seen = Vec::new();

@@ -402,6 +402,7 @@ pub(super) fn item(merged: Merged) -> Result<Item, ServiceError> {
 }
 
 /// A group's error in the hall's words.
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 pub(super) fn scan_error(error: FeedError) -> ServiceError {
     let reason = error.to_string();
     let (kind, group) = match error {

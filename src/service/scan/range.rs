@@ -102,7 +102,7 @@ mod tests {
 
         #[test]
         fn no_key_lies_between_one_and_the_next(key in short(), other in short()) {
-            prop_assert_eq!(other > key, &other[..] >= &after(&key)[..]);
+            prop_assert_eq!(other > key, other[..] >= after(&key)[..]);
         }
     }
 

@@ -114,15 +114,12 @@ async fn follow_there(hub: &Hub, feed: &Feed) {
             feed.publish(found.applied);
         }
         (Ok(found), Some(position)) => {
-            let mut mirror = feed.mirror.lock();
-            if mirror.is_behind(position) {
-                // It was followed here until now.
-                mirror.restart(position);
-            }
-            mirror.extend(found.changes.clone(), found.upto);
-            drop(mirror);
+            feed.take(&found, position);
             if found.upto > position {
                 announce(hub, feed, &found.changes, found.upto);
+            } else {
+                // Nothing new, or a replica that stands still.
+                tokio::time::sleep(FEED_RETRY).await;
             }
         }
         (Err(FeedError::Gone { floor, .. }), Some(position)) => {

@@ -22,8 +22,8 @@ use crate::placement::Catalog;
 use crate::runtime::limits::{WATCH_BOOKMARK_EVERY, WATCH_TICK_PHASES, WATCHES_MAX};
 use crate::runtime::{Env, Moment};
 use crate::service::cursor::Vector;
-use crate::service::feed::Reach;
 use crate::service::feed::place::Place;
+use crate::service::feed::{ChangesAnswer, Reach};
 use crate::service::wing::Wing;
 use crate::storage::state::{Changes, Gone};
 
@@ -89,6 +89,16 @@ impl Feed {
             }
             further
         });
+    }
+
+    /// Keeps what another node's replica has said.
+    pub(super) fn take(&self, found: &ChangesAnswer, position: u64) {
+        let mut mirror = self.mirror.lock();
+        if mirror.is_behind(position) {
+            // It was followed here until now.
+            mirror.restart(position);
+        }
+        mirror.extend(found.changes.clone(), found.upto);
     }
 
     pub(super) fn reached(&self) -> Option<u64> {

@@ -247,6 +247,10 @@ impl Watch {
             },
         };
         self.seeking_since = None;
+        if changes.is_empty() && upto <= after && after < applied.max(span.last) {
+            // Nothing moves here now: others are to have their turn before it is looked at again.
+            tokio::time::sleep(FEED_RETRY).await;
+        }
         // What the note was for is covered by what was read, or is noted again.
         if upto < applied.max(span.last) {
             self.bell.ring(group, Span { first: upto.saturating_add(1), last: span.last });
