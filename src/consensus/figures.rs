@@ -7,19 +7,34 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::ReadError;
 use super::groups::Groups;
 use super::leases::LeaseTable;
 use super::machine::StoredRows;
 use crate::model::rows::{FIGURES, kind_rows, split_figures_key};
-use crate::model::{Figures, GroupId, NamespaceId, namespace_has_rows, once};
+use crate::model::{Figures, GroupId, LeaseId, NamespaceId, namespace_has_rows, once};
 use crate::runtime::limits::FIGURES_SHOWN_MAX;
 
 impl Groups {
     /// The leases of a group with a replica here, as applied here.
     pub fn leases(&self, group: GroupId) -> Option<Arc<LeaseTable>> {
         self.lease_table(group)
+    }
+
+    /// About how long a lease still lives, if its home is a group that is led here.
+    pub fn lease_remaining(&self, group: GroupId, lease: LeaseId) -> Option<Duration> {
+        let lease = self.lease_table(group)?.get(lease).filter(|lease| !lease.borrowed)?;
+        let group = self.group(group).filter(|group| group.is_leader())?;
+        let remaining = group.deadlines().lock().remaining(&lease);
+        Some(remaining)
+    }
+
+    /// How many results of requests that may be retried are remembered here, in all groups.
+    pub fn once_records(&self) -> u64 {
+        let of = |group: GroupId| once::records(&self.rows(group)).unwrap_or_default();
+        self.all().iter().map(|group| of(group.id())).sum()
     }
 
     /// The figures of every namespace that has rows in a group.

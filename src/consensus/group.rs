@@ -17,12 +17,12 @@ use super::barrier::Barrier;
 use super::error::ReadError;
 use super::freshness::Freshness;
 use super::ingress::Ingress;
-use super::leases::LeaseTable;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::metrics::ConsensusMetrics;
 use super::network::NetworkFactory;
 use super::status::{GroupStatus, Role};
+use super::tend::deadlines::SharedDeadlines;
 use super::types::{Fatal, Raft};
 use crate::model::{GroupId, NamespaceId, NodeId};
 use crate::runtime::Env;
@@ -107,7 +107,8 @@ pub struct Group {
     barrier: Barrier,
     freshness: Freshness,
     leader: watch::Receiver<Option<NodeId>>,
-    leases: Arc<LeaseTable>,
+    /// When its leases end, as its driver counts; see `tend`.
+    deadlines: SharedDeadlines,
     /// Deleted namespaces of which the group holds nothing any more; see `tend::doomed`.
     emptied: Mutex<BTreeSet<NamespaceId>>,
     env: Env,
@@ -161,7 +162,7 @@ impl Group {
             freshness: Freshness::default(),
             raft,
             leader,
-            leases: Arc::default(),
+            deadlines: SharedDeadlines::default(),
             emptied: Mutex::default(),
             env: env.clone(),
             closing,
@@ -220,9 +221,9 @@ impl Group {
         (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id.term)
     }
 
-    /// The group's leases as applied here.
-    pub fn leases(&self) -> &Arc<LeaseTable> {
-        &self.leases
+    /// When its leases end, as the driver of its upkeep counts.
+    pub(super) fn deadlines(&self) -> &SharedDeadlines {
+        &self.deadlines
     }
 
     /// Deleted namespaces of which the group is known here to hold nothing any more, for good.

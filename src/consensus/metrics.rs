@@ -146,6 +146,20 @@ impl GroupMarks {
 impl Collector for GroupMarks {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(groups) = self.groups.upgrade() else { return Ok(()) };
+        let mut gauge = |name: &str, help: &str, value: u64| {
+            let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
+        };
+        // Not 0 but nothing while no catalog is known: nobody must take that for the end of a purge.
+        if let Some(catalog) = &*groups.catalog().borrow() {
+            let doomed = u64::try_from(catalog.doomed.len()).unwrap_or(u64::MAX);
+            gauge("namespaces_doomed", "Deleted namespaces whose data is being removed", doomed)?;
+        }
+        gauge(
+            "once_records",
+            "Results of requests that may be retried, in the groups of this node",
+            groups.once_records(),
+        )?;
         let statuses = groups.statuses();
         for (name, help, read) in MARKS {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::model::{Action, NamespaceId, Reply};
 use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
-use crate::runtime::limits::CATALOG_ECHO_MAX;
+use crate::runtime::limits::{CATALOG_ECHO_MAX, USAGE_FIRST_MAX};
 
 use super::answer::{NamespaceMade, NamespaceView};
 use super::ask::{Context, NamespaceChange, NamespaceRequest};
@@ -27,6 +27,8 @@ impl Service {
     /// When no catalog is known in time.
     pub async fn namespaces(&self, context: Context) -> Result<Vec<NamespaceView>, ServiceError> {
         let map = self.hall.founded(&context).await?;
+        let ids: Vec<NamespaceId> = map.catalog.namespaces.values().map(|e| e.id).collect();
+        self.summed_up(&ids, &context).await;
         let namespaces = map.catalog.namespaces.iter();
         Ok(namespaces.map(|(name, entry)| self.view(&map, name, entry)).collect())
     }
@@ -43,6 +45,7 @@ impl Service {
     ) -> Result<NamespaceView, ServiceError> {
         let map = self.hall.founded(&context).await?;
         let entry = map.catalog.namespace(name).ok_or_else(|| not_found(name))?;
+        self.summed_up(&[entry.id], &context).await;
         Ok(self.view(&map, name, entry))
     }
 
@@ -150,6 +153,13 @@ impl Service {
         });
         // The change is made whether or not this node has heard of it in time.
         drop(tokio::time::timeout(left, known).await);
+    }
+
+    /// Waits a moment for what these namespaces hold, when nobody has asked for that lately.
+    async fn summed_up(&self, namespaces: &[NamespaceId], context: &Context) {
+        // Half of the time at most: an answer without figures is better than none.
+        let left = context.deadline.since(self.hall.env.clock.now()) / 2;
+        self.hall.usage.known(namespaces, left.min(USAGE_FIRST_MAX)).await;
     }
 
     fn view(&self, map: &Map, name: &str, entry: &NamespaceEntry) -> NamespaceView {

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 
 use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    ClusterId, Command, GroupId, Incarnation, NodeId, OWNED_KEY, Ownership, Slot, SlotRange,
+    ClusterId, Command, GroupId, Incarnation, LeaseId, NodeId, OWNED_KEY, Ownership, Slot,
+    SlotRange,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
@@ -241,6 +242,10 @@ impl Wing for FakeWing {
             return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
         }
         Ok((reply.encode(), index))
+    }
+
+    fn lease_remaining(&self, _: GroupId, _: LeaseId) -> Option<Duration> {
+        None
     }
 
     async fn wait_applied(

@@ -7,22 +7,24 @@
 //!
 //! Promises: a sum is given only when every group was heard, so that a quota is never refused by
 //! halves; it is about a second old. A namespace that grows faster than that can exceed its quota by
-//! what arrives in a second. Relies on [`FigureSource`].
+//! what arrives in a second. Whoever looks at a namespace that is not summed up yet can wait for its
+//! first sum, which is then made at once. Relies on [`FigureSource`].
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use crate::consensus::Groups;
 use crate::consensus::tend::figures::{self, GroupFigures};
 use crate::model::{GroupId, NamespaceId, NodeId};
 use crate::placement::Catalog;
-use crate::runtime::limits::{USAGE_ASKED_TICKS, USAGE_TICK};
+use crate::runtime::limits::{USAGE_ASKED_TICKS, USAGE_REST, USAGE_TICK};
 
 /// Where the figures come from.
 #[async_trait]
@@ -62,9 +64,11 @@ pub type Held = (u64, u64);
 /// How much the namespaces hold, as far as this node knows. Clones share.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
-    known: Arc<RwLock<BTreeMap<NamespaceId, Held>>>,
+    known: Arc<watch::Sender<BTreeMap<NamespaceId, Held>>>,
     /// Namespaces that somebody wanted to know of, and for how many ticks they are still looked at.
     asked: Arc<Mutex<BTreeMap<NamespaceId, u32>>>,
+    /// Somebody waits for a first sum.
+    wanting: Arc<Notify>,
 }
 
 impl Usage {
@@ -72,21 +76,41 @@ impl Usage {
     /// namespace that nobody asked about for a while is known a second after it is asked for.
     pub fn of(&self, namespace: NamespaceId) -> Option<Held> {
         self.asked.lock().insert(namespace, USAGE_ASKED_TICKS);
-        self.known.read().get(&namespace).copied()
+        self.known.borrow().get(&namespace).copied()
     }
 
     /// Replaces what is known.
     pub fn set(&self, known: BTreeMap<NamespaceId, Held>) {
-        *self.known.write() = known;
+        self.known.send_replace(known);
+    }
+
+    /// Waits until these namespaces were summed up, at most for `patience`; then [`Self::of`] knows
+    /// them, unless some group could not be heard. Cancel-safe.
+    pub async fn known(&self, namespaces: &[NamespaceId], patience: Duration) {
+        let mut sums = self.known.subscribe();
+        self.asked.lock().extend(namespaces.iter().map(|id| (*id, USAGE_ASKED_TICKS)));
+        let are_known = |sums: &BTreeMap<NamespaceId, Held>| {
+            namespaces.iter().all(|namespace| sums.contains_key(namespace))
+        };
+        if are_known(&sums.borrow_and_update()) {
+            return;
+        }
+        self.wanting.notify_one();
+        // What is still unknown then is shown as unknown.
+        drop(tokio::time::timeout(patience, sums.wait_for(are_known)).await);
+    }
+
+    /// A tick has passed: what nobody has asked for lately is forgotten.
+    fn age(&self) {
+        self.asked.lock().retain(|_, left| {
+            *left = left.saturating_sub(1);
+            *left > 0
+        });
     }
 
     /// The namespaces to look at: those with a quota, and those that were asked for lately.
     fn wanted(&self, catalog: &Catalog) -> Vec<NamespaceId> {
-        let mut asked = self.asked.lock();
-        asked.retain(|_, left| {
-            *left = left.saturating_sub(1);
-            *left > 0
-        });
+        let asked = self.asked.lock();
         let entries = catalog.namespaces.values();
         let wanted = entries.filter(|entry| entry.quota.is_some() || asked.contains_key(&entry.id));
         wanted.map(|entry| entry.id).collect()
@@ -125,8 +149,12 @@ pub async fn run(source: Arc<dyn FigureSource>, usage: Usage) {
     let mut tick = tokio::time::interval(USAGE_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
+        tokio::select! {
+            _ = tick.tick() => usage.age(),
+            () = usage.wanting.notified() => {}
+        }
         refresh(&*source, &usage).await;
+        tokio::time::sleep(USAGE_REST).await;
     }
 }
 
@@ -225,6 +253,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_for_a_first_sum_wakes_the_summing_and_gives_up_in_bounded_time() {
+        let source = fake(vec![word(1, 9, 100, 2), word(2, 9, 10, 1)]);
+        let usage = Usage::default();
+        usage.known(&[DEFAULT], Duration::ZERO).await;
+        assert_eq!(usage.of(DEFAULT), None, "nobody has summed up");
+        let summing = async {
+            usage.wanting.notified().await;
+            refresh(&*source, &usage).await;
+        };
+        tokio::join!(summing, usage.known(&[DEFAULT], Duration::MAX));
+        assert_eq!(usage.of(DEFAULT), Some((110, 3)));
+        usage.known(&[DEFAULT], Duration::MAX).await;
+    }
+
+    #[tokio::test]
     async fn half_a_sum_is_none_and_the_newest_word_counts_once() {
         let source = fake(vec![word(1, 9, 100, 2)]);
         let usage = Usage::default();
@@ -247,6 +290,7 @@ mod tests {
         assert!(source.asked.lock().is_empty(), "nobody wants to know");
         usage.of(DEFAULT);
         for _ in 0..USAGE_ASKED_TICKS * 2 {
+            usage.age();
             refresh(&*source, &usage).await;
         }
         let asked = u32::try_from(source.asked.lock().len()).unwrap();

@@ -50,11 +50,8 @@ pub trait Wing: LocalFeed {
         deadline: Moment,
     ) -> Result<(), ReadError>;
 
-    /// About how long a lease of a group led here still lives; `None` when that is not known, as
-    /// where nothing counts leases' times.
-    fn lease_remaining(&self, _group: GroupId, _lease: LeaseId) -> Option<Duration> {
-        None
-    }
+    /// About how long a lease still lives; `None` where its home is not led or it does not live.
+    fn lease_remaining(&self, group: GroupId, lease: LeaseId) -> Option<Duration>;
 
     /// Reads what this node's replica holds.
     fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError>;
@@ -98,6 +95,10 @@ impl Wing for Groups {
         deadline: Moment,
     ) -> Result<(), ReadError> {
         Self::wait_applied(self, group, index, deadline).await
+    }
+
+    fn lease_remaining(&self, group: GroupId, lease: LeaseId) -> Option<Duration> {
+        Self::lease_remaining(self, group, lease)
     }
 
     fn get(&self, group: GroupId, key: &[u8]) -> Result<LocalRow, ReadError> {

@@ -6,9 +6,10 @@
 //! One proposal at a time: what is done is seen in the state before more is asked for.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::awake::Awake;
-use super::deadlines::Deadlines;
+use super::deadlines::{Deadlines, SharedDeadlines};
 use super::samples::Samples;
 use crate::model::{
     GroupId, LeaseEvent, LeaseId, LeaseState, NamespaceId, Ownership, SlotRange, Tend, TendReply,
@@ -57,7 +58,7 @@ pub struct Charge {
     awake: Awake,
     term: Option<u64>,
     time: Moment,
-    deadlines: Deadlines,
+    deadlines: SharedDeadlines,
     gone: BTreeSet<LeaseId>,
     samples: Samples,
     sampled: Option<Moment>,
@@ -69,13 +70,13 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Nothing is known yet.
-    pub fn new(now: Moment) -> Self {
+    /// Nothing is known yet. The deadlines are written here and looked at elsewhere.
+    pub fn new(now: Moment, deadlines: SharedDeadlines) -> Self {
         Self {
             awake: Awake::new(now),
             term: None,
             time: Moment::default(),
-            deadlines: Deadlines::default(),
+            deadlines,
             gone: BTreeSet::new(),
             samples: Samples::default(),
             sampled: None,
@@ -98,24 +99,26 @@ impl Charge {
         self.time = self.awake.wake(now);
         self.sample(facts, now);
         self.term = term;
+        let mut deadlines = self.deadlines.lock();
         if term.is_none() {
-            self.deadlines = Deadlines::default();
+            *deadlines = Deadlines::default();
             self.gone.clear();
             return;
         }
         match (is_new, all, changes) {
             (true, Some(all), _) => {
                 self.gone.clear();
-                self.deadlines.begin(self.time, all);
+                deadlines.begin(self.time, all);
             }
-            (false, Some(all), _) => self.deadlines.replace(self.time, all),
+            (false, Some(all), _) => deadlines.replace(self.time, all),
             (_, None, changes) => {
                 for event in changes.into_iter().flatten() {
-                    self.deadlines.note(self.time, event);
+                    deadlines.note(self.time, event);
                 }
             }
         }
-        let borrowed = self.deadlines.borrowed();
+        deadlines.pass(self.time);
+        let borrowed = deadlines.borrowed();
         self.gone.retain(|id| borrowed.contains(id));
     }
 
@@ -146,8 +149,9 @@ impl Charge {
         // holds no namespace's rows.
         let is_floored = floor.is_some() && facts.group() != GroupId::SYSTEM;
         let purge = catalog.doomed.keys().find(|id| is_floored && !self.emptied.contains(id));
+        let expire = self.deadlines.lock().expired(self.time, TEND_EXPIRE_MAX);
         let tend = Tend {
-            expire: self.deadlines.expired(self.time, TEND_EXPIRE_MAX),
+            expire,
             gone: self.gone.iter().take(TEND_EXPIRE_MAX).copied().collect(),
             forget: self.forget(facts, now),
             purge: purge.map(|namespace| (*namespace, TEND_PURGE_ROWS_MAX)),
@@ -184,7 +188,8 @@ impl Charge {
 
     /// The borrowed leases to ask their homes for, unless that is under way.
     pub fn check(&mut self) -> Option<Vec<LeaseId>> {
-        let borrowed = self.deadlines.borrowed();
+        let deadlines = self.deadlines.lock();
+        let borrowed = deadlines.borrowed();
         if self.term.is_none() || self.checking || borrowed.is_empty() {
             return None;
         }
@@ -195,7 +200,8 @@ impl Charge {
     /// The homes were asked; these leases exist no more, which is final.
     pub fn checked(&mut self, gone: Vec<LeaseId>) {
         self.checking = false;
-        let borrowed = self.deadlines.borrowed();
+        let deadlines = self.deadlines.lock();
+        let borrowed = deadlines.borrowed();
         self.gone.extend(gone.into_iter().filter(|id| borrowed.contains(id)));
     }
 
@@ -215,7 +221,12 @@ impl Charge {
 
     /// How many leases this node looks after here.
     pub fn leases(&self) -> usize {
-        self.deadlines.len()
+        self.deadlines.lock().len()
+    }
+
+    /// Whether this is the charge of the replica with these deadlines, not of one before it.
+    pub fn is_of(&self, deadlines: &SharedDeadlines) -> bool {
+        Arc::ptr_eq(&self.deadlines, deadlines)
     }
 }
 

@@ -7,10 +7,16 @@
 //! leases: a renewal must never be taken for older than it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::model::{LeaseEvent, LeaseId, LeaseState};
 use crate::runtime::Moment;
+
+/// Deadlines that others may look at between the looks of their driver.
+pub type SharedDeadlines = Arc<Mutex<Deadlines>>;
 
 /// The deadlines of one group's leases.
 #[derive(Debug, Default)]
@@ -18,6 +24,8 @@ pub struct Deadlines {
     held: BTreeMap<LeaseId, Held>,
     due: BTreeSet<(Moment, LeaseId)>,
     borrowed: BTreeSet<LeaseId>,
+    /// The time of the newest look.
+    time: Moment,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +82,18 @@ impl Deadlines {
         self.due.insert((due, id));
     }
 
+    /// The driver has seen all that there was to see at `time`.
+    pub fn pass(&mut self, time: Moment) {
+        self.time = time;
+    }
+
+    /// How long a lease whose home this group is still lived at the newest look. What that look did
+    /// not see yet has all of its time: so will it be counted.
+    pub fn remaining(&self, lease: &LeaseState) -> Duration {
+        let held = self.held.get(&lease.id).filter(|held| held.renewed == lease.renewed);
+        held.map_or(Duration::from_millis(lease.ttl_ms), |held| held.due.since(self.time))
+    }
+
     fn forget(&mut self, id: LeaseId) {
         if let Some(known) = self.held.remove(&id) {
             self.due.remove(&(known.due, id));
@@ -116,6 +136,18 @@ mod tests {
 
     fn at(ms: u64) -> Moment {
         Moment::default() + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn what_remains_of_a_lease_is_counted_from_the_newest_look() {
+        let mut deadlines = Deadlines::default();
+        assert_eq!(deadlines.remaining(&lease(1, 100, 5)), Duration::from_millis(100), "not seen");
+        deadlines.note(at(10), lives(1, 100, 5));
+        deadlines.pass(at(40));
+        assert_eq!(deadlines.remaining(&lease(1, 100, 5)), Duration::from_millis(70));
+        assert_eq!(deadlines.remaining(&lease(1, 100, 8)), Duration::from_millis(100), "renewed");
+        deadlines.pass(at(500));
+        assert_eq!(deadlines.remaining(&lease(1, 100, 5)), Duration::ZERO);
     }
 
     #[test]

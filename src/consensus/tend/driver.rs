@@ -87,7 +87,9 @@ impl Driver {
         let checks = Pace::is_due(&mut pace.checked, LEASE_CHECK_TICK, now);
         let collects = Pace::is_due(&mut pace.collected, DOOMED_TICK, now);
         let here = self.groups.all();
-        self.charges.retain(|id, _| here.iter().any(|group| group.id() == *id));
+        self.charges.retain(|id, charge| {
+            here.iter().any(|group| group.id() == *id && charge.is_of(group.deadlines()))
+        });
         for group in &here {
             self.attend(group, &catalog);
             if trims {
@@ -111,7 +113,10 @@ impl Driver {
     fn attend(&mut self, group: &Arc<Group>, catalog: &Catalog) {
         let id = group.id();
         let clock = Arc::clone(&self.groups.env().clock);
-        let charge = self.charges.entry(id).or_insert_with(|| Charge::new(clock.now()));
+        let charge = self
+            .charges
+            .entry(id)
+            .or_insert_with(|| Charge::new(clock.now(), Arc::clone(group.deadlines())));
         let facts = Replica { groups: &self.groups, group };
         charge.look(&facts, &*clock);
         let Some(step) = charge.next(&facts, catalog, clock.now()) else { return };

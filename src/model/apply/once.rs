@@ -163,6 +163,16 @@ pub(super) fn purge(draft: &mut Draft<'_>, row_key: Bytes, row: &Bytes) -> Resul
     Ok(())
 }
 
+/// How many results are remembered.
+///
+/// # Errors
+///
+/// When the row cannot be read.
+pub fn records(view: &dyn View) -> Result<u64, ApplyError> {
+    let tally = view.get(TALLY_KEY)?.map(|bytes| Tally::decode(&bytes)).transpose()?;
+    Ok(tally.unwrap_or_default().once_records)
+}
+
 /// The log index of the oldest remembered result.
 ///
 /// # Errors

@@ -79,3 +79,10 @@ pub const USAGE_TICK: Duration = Duration::from_secs(1);
 
 /// For how many of these a namespace without a quota is summed up after somebody looked at it.
 pub const USAGE_ASKED_TICKS: u32 = 60;
+
+/// How long a description of a namespace may wait for the first sum of it: longer than the slowest
+/// node may take to answer, far shorter than any client waits.
+pub const USAGE_FIRST_MAX: Duration = Duration::from_millis(1_500);
+
+/// Between two sums at least, however many ask for their first one: they then share it.
+pub const USAGE_REST: Duration = Duration::from_millis(20);

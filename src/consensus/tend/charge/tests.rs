@@ -88,7 +88,7 @@ impl Group {
             replicas: 1,
         });
         let node = || Node {
-            charge: RefCell::new(Charge::new(Moment::default())),
+            charge: RefCell::new(Charge::new(Moment::default(), SharedDeadlines::default())),
             events: RefCell::default(),
             believes: Cell::default(),
             awake_again: Moment::default(),
@@ -376,7 +376,7 @@ impl Facts for Slow<'_> {
 #[test]
 fn a_renewal_is_never_taken_for_older_than_it_is() {
     let group = Group::new();
-    let mut charge = Charge::new(group.now());
+    let mut charge = Charge::new(group.now(), SharedDeadlines::default());
     let slow = Slow(&group, Cell::default());
     charge.look(&slow, &group.clock);
     slow.1.set(Duration::from_millis(50));
