@@ -19,7 +19,7 @@ use crate::support::cluster::{Cluster, Shape};
 use crate::support::wait::wait_until;
 
 const CLIENTS: u64 = 32;
-const COUNTERS: u64 = 4;
+const COUNTERS: usize = 4;
 
 /// A client gives up on an answer so soon that many are lost while a leader is away.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -29,7 +29,7 @@ const REST: Duration = Duration::from_millis(20);
 /// What the clients have seen together.
 #[derive(Debug, Default)]
 struct Seen {
-    done: [AtomicU64; COUNTERS as usize],
+    done: [AtomicU64; COUNTERS],
     repeated: AtomicU64,
     replayed: AtomicU64,
     stop: AtomicBool,
@@ -50,7 +50,7 @@ async fn increments_are_counted_exactly_while_leaders_die() {
     let mut killed = BTreeMap::<u64, u64>::new();
     for _ in 0..kills {
         progress(&seen, CLIENTS * 4).await;
-        let counter = rng.u64(..COUNTERS);
+        let counter = rng.usize(..COUNTERS);
         let route = cluster.api.route(&cluster.url(1), &key(counter)).await.unwrap();
         let Some(leader) = route.leader else { continue };
         cluster.kill(leader);
@@ -72,7 +72,7 @@ async fn increments_are_counted_exactly_while_leaders_die() {
     for (counter, done) in seen.done.iter().enumerate() {
         let wanted = done.load(Ordering::Relaxed).to_string();
         for base in cluster.all_urls() {
-            let key = key(counter as u64);
+            let key = key(counter);
             let answer = wait_until("the counter is read", async || {
                 match cluster.api.get(&base, key.as_bytes()).await {
                     Ok(answer) if answer.status == 200 => Ok(answer),
@@ -86,7 +86,7 @@ async fn increments_are_counted_exactly_while_leaders_die() {
     }
 }
 
-fn key(counter: u64) -> String {
+fn key(counter: usize) -> String {
     format!("counter/{counter}")
 }
 
@@ -109,7 +109,7 @@ async fn increment(
     let mut number = 0_u64;
     while !seen.stop.load(Ordering::Relaxed) {
         number += 1;
-        let counter = rng.u64(..COUNTERS);
+        let counter = rng.usize(..COUNTERS);
         let once = format!("client-{client}-{number}-{:016x}", rng.u64(..));
         let mut tries = 0_u64;
         loop {
@@ -138,6 +138,6 @@ async fn increment(
             seen.repeated.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(REST).await;
         }
-        seen.done[usize::try_from(counter).unwrap()].fetch_add(1, Ordering::Relaxed);
+        seen.done[counter].fetch_add(1, Ordering::Relaxed);
     }
 }
