@@ -131,9 +131,10 @@ pub(super) fn forget(
     let to = upto.checked_add(1).map_or_else(|| kind_rows(ONCE_AT).1, once_at_key);
     let rows = draft.view.scan(&from, &to, ONCE_FORGET_AT_ONCE)?;
     let more = rows.len() == ONCE_FORGET_AT_ONCE;
-    let mut forgotten = 0;
+    let (mut forgotten, mut all) = (0, !more);
     for (at_key, place) in rows {
         if !wanted(&tally) {
+            all = false;
             break;
         }
         let (place, key) = codec::open::<Place>(WHAT_PLACE, &place)?;
@@ -146,6 +147,11 @@ pub(super) fn forget(
             forgotten += 1;
         }
         tally.once_forgotten = split_once_at_key(&at_key).unwrap_or(tally.once_forgotten);
+    }
+    if all {
+        // What went with its namespace left no row to go by. This entry's own is yet to come.
+        let known = upto.min(draft.index.saturating_sub(1));
+        tally.once_forgotten = tally.once_forgotten.max(known);
     }
     draft.set_tally(tally);
     Ok((forgotten, more))

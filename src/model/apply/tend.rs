@@ -59,8 +59,8 @@ pub(super) fn tend(draft: &mut Draft<'_>, asked: &Tend) -> Result<TendReply, App
 /// The kinds of rows that a namespace has of its own, in their order.
 const KINDS: [u8; 3] = [DATA, LOCK, ONCE];
 
-/// Removes a portion of a namespace's rows. It begins behind the last one: rows that were removed
-/// stand in the way of a scan until a checkpoint is written.
+/// Removes a portion of a namespace's rows. It begins behind the last one and never looks back: rows
+/// that were removed stand in the way of a scan until a checkpoint is written.
 fn purge(
     draft: &mut Draft<'_>,
     namespace: NamespaceId,
@@ -72,6 +72,10 @@ fn purge(
     let mut left = usize::try_from(rows_max).unwrap_or(usize::MAX);
     let mut last = None;
     for kind in KINDS {
+        // Nothing to look for where a count says so: it may be behind very many removed rows.
+        if kind == DATA && draft.figures(namespace)?.keys == 0 {
+            continue;
+        }
         let (first, to) = namespace_rows(kind, namespace);
         let from = match &position {
             Some(position) if *position >= first => successor(position),
@@ -90,12 +94,12 @@ fn purge(
     }
     if last.is_some() {
         draft.put(position_key, last);
-    } else if left > 0 && !has_keyed_rows(draft.view, namespace)? {
+    } else if left > 0 && draft.figures(namespace)?.keys == 0 {
         draft.set_figures(namespace, Figures::default());
         draft.put(position_key, None);
         reply.purged_all = true;
     } else {
-        // Rows came behind the position, or none may be removed: from the start again.
+        // Keys came behind the position, or none may be removed: from the start again.
         draft.put(position_key, None);
     }
     Ok(())

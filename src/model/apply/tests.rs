@@ -1,9 +1,10 @@
 //! Apply: a group in memory, what each command does to it, and what must hold whatever is asked.
 
+mod bounds;
 mod model;
 mod scenes;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -22,7 +23,21 @@ use crate::model::{NamespaceId, Once, SlotRange};
 pub(super) struct Rows {
     pub(super) rows: BTreeMap<Bytes, Bytes>,
     broken: Cell<bool>,
+    /// Where scans began.
+    pub(super) scans: Scans,
 }
+
+/// Where scans began. No part of what two groups are compared by.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scans(pub(super) RefCell<Vec<Bytes>>);
+
+impl PartialEq for Scans {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Scans {}
 
 impl View for Rows {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ViewError> {
@@ -33,6 +48,7 @@ impl View for Rows {
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, ViewError> {
+        self.scans.0.borrow_mut().push(Bytes::copy_from_slice(from));
         let range = Bytes::copy_from_slice(from)..Bytes::copy_from_slice(to);
         let rows = self.rows.range(range).take(limit);
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())

@@ -97,6 +97,61 @@ fn copies_of_copies_do_not_fill_the_memory() {
     assert_eq!(fault(stepped("1", &many)), PatchFault::Invalid);
 }
 
+/// What refused steps that are right but endless.
+fn refusal(old: &str, step: &str) -> String {
+    let steps = format!("[{}]", vec![step; PATCH_STEPS_MAX].join(","));
+    match stepped(old, &steps) {
+        Err(Denial::Patch { fault: PatchFault::Invalid, reason }) => reason,
+        Err(other) => panic!("{step}: {other:?}"),
+        Ok(_) => panic!("{step} was done"),
+    }
+}
+
+#[test]
+fn steps_that_work_too_much_are_refused() {
+    let items = format!("[{}1]", "1,".repeat(300_000));
+    let members: Vec<_> = (0..80_000).map(|number| format!("\"{number}\":[]")).collect();
+    let members = format!("{{{}}}", members.join(","));
+    let half = format!("{{\"a\":{items},\"b\":{{}}}}");
+    for (old, step) in [
+        (&items, r#"{"op":"add","path":"/0","value":1}"#),
+        (&items, r#"{"op":"remove","path":"/0"}"#),
+        (&items, r#"{"op":"move","from":"/300","path":"/0"}"#),
+        (&members, r#"{"op":"replace","path":"/79999","value":[]}"#),
+        (&members, r#"{"op":"add","path":"/79999/0","value":1}"#),
+        (&members, r#"{"op":"add","path":"/79999","value":1}"#),
+        (&members, r#"{"op":"test","path":"/79999","value":[]}"#),
+    ] {
+        let reason = refusal(old, step);
+        assert!(reason.contains("too much work"), "{step}: {reason}");
+    }
+    let to_and_fro =
+        r#"{"op":"move","from":"/a","path":"/b/a"},{"op":"move","from":"/b/a","path":"/a"}"#;
+    let steps = format!("[{}]", vec![to_and_fro; PATCH_STEPS_MAX / 2].join(","));
+    assert_eq!(fault(stepped(&half, &steps)), PatchFault::Invalid);
+}
+
+#[test]
+fn honest_patches_are_far_from_the_bound() {
+    let steps = vec![r#"{"op":"add","path":"/0","value":"abc"}"#; PATCH_STEPS_MAX].join(",");
+    assert!(stepped("[]", &format!("[{steps}]")).is_ok());
+    let members: Vec<_> = (0..40_000).map(|number| format!("\"m{number}\":1")).collect();
+    let (even, odd): (Vec<_>, Vec<_>) = (0..80_000).partition(|number| number % 2 == 0);
+    let object = |numbers: &[i32], value: &str| {
+        let members: Vec<_> = numbers.iter().map(|n| format!("\"m{n}\":{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    };
+    assert_eq!(merged(&object(&odd, "1"), &object(&odd, "null")), "{}");
+    let both = merged(&object(&even, "1"), &object(&odd, "2"));
+    let expected: Vec<_> = even.iter().map(|n| (n, 1)).chain(odd.iter().map(|n| (n, 2))).collect();
+    let expected: Vec<_> = expected.iter().map(|(n, v)| format!("\"m{n}\":{v}")).collect();
+    assert_eq!(both, format!("{{{}}}", expected.join(",")), "order is kept");
+    let whole = format!("{{{}}}", members.join(","));
+    let backwards: Vec<_> = members.iter().rev().map(String::as_str).collect();
+    let same = format!(r#"[{{"op":"test","path":"","value":{{{}}}}}]"#, backwards.join(","));
+    assert_eq!(stepped(&whole, &same).map(|new| new.len()), Ok(whole.len()));
+}
+
 #[test]
 fn moves_do_not_nest_deeper_than_the_stack() {
     let step = r#"{"op":"add","path":"/0","value":[]},{"op":"move","from":"/1","path":"/0/0"}"#;

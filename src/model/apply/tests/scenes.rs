@@ -14,26 +14,26 @@ fn txn(group: &mut Group, space: Space, txn: Txn) -> TxnReply {
     }
 }
 
-fn lease(group: &mut Group, op: LeaseOp) -> LeaseReply {
+pub(super) fn lease(group: &mut Group, op: LeaseOp) -> LeaseReply {
     match group.run(&request(Action::Lease(op))) {
         Reply::Lease(reply) => reply,
         other => panic!("{other:?}"),
     }
 }
 
-fn lock(group: &mut Group, op: LockOp) -> LockReply {
+pub(super) fn lock(group: &mut Group, op: LockOp) -> LockReply {
     match group.run(&request(Action::Lock(spread(), op))) {
         Reply::Lock(reply) => reply,
         other => panic!("{other:?}"),
     }
 }
 
-fn acquire(lease: LeaseId, queue: bool) -> LockOp {
+pub(super) fn acquire(lease: LeaseId, queue: bool) -> LockOp {
     let (name, owner) = (Bytes::from_static(b"l"), "me".to_owned());
     LockOp::Acquire { slot: slot(3), name, lease, owner, queue }
 }
 
-fn granted(group: &mut Group, number: u64) -> LeaseId {
+pub(super) fn granted(group: &mut Group, number: u64) -> LeaseId {
     let id = LeaseId::new(slot(3), number);
     let reply = lease(group, LeaseOp::Grant { id, ttl_ms: 500 });
     assert_eq!(reply, LeaseReply::Granted { id, ttl_ms: 500, at: group.index });
