@@ -194,7 +194,6 @@ mod tests {
     use super::*;
     use crate::model::{ClusterId, Incarnation};
     use crate::placement::CatalogCommand;
-    use crate::runtime::limits::USAGE_FIRST_MAX;
 
     #[derive(Debug)]
     struct Fake {
@@ -253,27 +252,19 @@ mod tests {
         assert!(source.asked.lock().is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_a_first_sum_gets_it_at_once_and_no_sum_in_bounded_time() {
+    #[tokio::test]
+    async fn who_waits_for_a_first_sum_wakes_the_summing_and_gives_up_in_bounded_time() {
         let source = fake(vec![word(1, 9, 100, 2), word(2, 9, 10, 1)]);
         let usage = Usage::default();
-        let start = tokio::time::Instant::now();
-        usage.known(&[DEFAULT], USAGE_FIRST_MAX).await;
-        assert_eq!((usage.of(DEFAULT), start.elapsed()), (None, USAGE_FIRST_MAX), "nobody sums");
-        usage.asked.lock().clear();
-        let summing = run(Arc::clone(&source) as Arc<_>, usage.clone());
-        let asking = async {
-            tokio::time::sleep(USAGE_TICK / 2).await;
-            assert!(usage.known.borrow().is_empty(), "nobody had asked at the tick");
-            let asked = tokio::time::Instant::now();
-            usage.known(&[DEFAULT], USAGE_FIRST_MAX).await;
-            assert_eq!(usage.of(DEFAULT), Some((110, 3)));
-            assert!(asked.elapsed() <= USAGE_REST, "without waiting for the next tick");
+        usage.known(&[DEFAULT], Duration::ZERO).await;
+        assert_eq!(usage.of(DEFAULT), None, "nobody has summed up");
+        let summing = async {
+            usage.wanting.notified().await;
+            refresh(&*source, &usage).await;
         };
-        tokio::select! {
-            () = summing => unreachable!("it goes on for ever"),
-            () = asking => {}
-        }
+        tokio::join!(summing, usage.known(&[DEFAULT], Duration::MAX));
+        assert_eq!(usage.of(DEFAULT), Some((110, 3)));
+        usage.known(&[DEFAULT], Duration::MAX).await;
     }
 
     #[tokio::test]
