@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use super::apply::{ApplyError, View};
 use super::command::Ownership;
 use super::figures::{Figures, Tally};
@@ -87,7 +89,8 @@ impl Book {
         self.tally.get_or_insert_default().now = tally;
     }
 
-    /// The rows to change, before the applied mark moves. Figures of nothing are no row.
+    /// The rows to change, before the applied mark moves. Figures and a
+    /// tally of nothing are no row, so that it makes no difference whether one was written between.
     pub fn flush(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (namespace, page) in &mut self.figures {
@@ -101,7 +104,8 @@ impl Book {
             && page.now != page.stored
         {
             page.stored = page.now;
-            effects.push(Effect::plain(TALLY_KEY.into(), Some(page.now.encode())));
+            let row = (page.now != Tally::default()).then(|| page.now.encode());
+            effects.push(Effect::plain(Bytes::from_static(TALLY_KEY), row));
         }
         effects
     }

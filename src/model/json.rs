@@ -8,6 +8,8 @@
 //! spaces; nesting is at most [`JSON_DEPTH_MAX`] deep, so that no document exhausts the stack. Of
 //! members of one name the last counts.
 
+use std::collections::BTreeMap;
+
 use crate::runtime::limits::JSON_DEPTH_MAX;
 
 /// A JSON value.
@@ -97,6 +99,29 @@ impl Json {
         }
     }
 
+    /// Takes about its [`Self::bytes`] from what is left; says no, and goes no further, when that
+    /// is not enough.
+    pub(super) fn takes(&self, left: &mut usize) -> bool {
+        let mut take = |bytes: usize| {
+            let rest = left.checked_sub(bytes);
+            *left = rest.unwrap_or(0);
+            rest.is_some()
+        };
+        match self {
+            Self::Null | Self::Bool(_) => take(4),
+            Self::Number(text) | Self::Text(text) => take(2 + text.len()),
+            Self::Array(items) => take(2) && items.iter().all(|item| item.takes(left)),
+            Self::Object(members) => {
+                take(2)
+                    && members.iter().all(|(name, value)| {
+                        let rest = left.checked_sub(name.len() + 4);
+                        *left = rest.unwrap_or(0);
+                        rest.is_some() && value.takes(left)
+                    })
+            }
+        }
+    }
+
     /// The member of a name.
     pub(super) fn member(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
@@ -111,21 +136,15 @@ impl Json {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.means(b))
             }
             (Self::Object(a), Self::Object(b)) => {
-                let found = |(name, value): &(String, Self)| {
-                    other.member(name).is_some_and(|known| known.means(value))
+                let same = |places: &BTreeMap<&String, &Self>| {
+                    a.iter().all(|(name, value)| {
+                        places.get(name).is_some_and(|known| known.means(value))
+                    })
                 };
-                a.len() == b.len() && a.iter().all(found)
+                a.len() == b.len() && same(&b.iter().map(|(name, value)| (name, value)).collect())
             }
             (a, b) => a == b,
         }
-    }
-}
-
-/// Sets the member of a name, in its place if it has one.
-pub(super) fn set_member(members: &mut Vec<(String, Json)>, name: &str, value: Json) {
-    match members.iter_mut().find(|(known, _)| known == name) {
-        Some((_, known)) => *known = value,
-        None => members.push((name.to_owned(), value)),
     }
 }
 
@@ -238,7 +257,7 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Result<Json, NoJson> {
         self.at += 1;
         // By name, so that many members take no time that grows with the square of their number.
-        let mut places = std::collections::BTreeMap::new();
+        let mut places = BTreeMap::new();
         let mut members: Vec<(String, Json)> = Vec::new();
         self.space();
         if self.pass(b'}') {

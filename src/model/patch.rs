@@ -2,38 +2,54 @@
 //!
 //! Promises: the same at every replica; what a patch does not touch stays as it was written, except
 //! for spaces; the result and what is built on the way are bounded, whatever the patch says (a few
-//! copies of a document into itself would otherwise fill the memory of every replica).
+//! copies of a document into itself would otherwise fill the memory of every replica), and so is the
+//! work: all patches of an entry live on one [`Budget`].
+
+mod budget;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
 use super::denial::{Denial, PatchFault};
-use super::json::{Json, set_member};
+use super::json::Json;
 use super::number::Decimal;
 use super::op::{NumberOp, Patch};
 use crate::runtime::limits::{JSON_DEPTH_MAX, PATCH_STEPS_MAX};
 
+pub(super) use budget::Budget;
+
 /// The new value, at most `limit` bytes long; `old` is `None` for a key without a row.
-pub(super) fn apply(patch: &Patch, old: Option<&Bytes>, limit: u64) -> Result<Bytes, Denial> {
+pub(super) fn apply(
+    patch: &Patch,
+    old: Option<&Bytes>,
+    limit: u64,
+    budget: &mut Budget,
+) -> Result<Bytes, Denial> {
     let limit_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
+    let old_bytes = old.map_or(0, Bytes::len);
     let new = match patch {
         Patch::Merge(patch) => {
+            budget.spend(old_bytes + patch.len())?;
             let patch = Json::parse(patch).map_err(|error| invalid(error.to_string()))?;
             let mut document = document(old)?;
             merge(&mut document, patch);
             written(&document, limit)?
         }
         Patch::Json(steps) => {
+            budget.spend(old_bytes + steps.len())?;
             let steps = Json::parse(steps).map_err(|error| invalid(error.to_string()))?;
-            let mut work = Work { document: document(old)?, room: limit_bytes, limit };
+            let document = document(old)?;
+            let mut work = Work { document, room: limit_bytes, limit, budget };
             work.run(&steps)?;
             written(&work.document, limit)?
         }
         Patch::Number(op) => number(*op, old)?,
         Patch::Append(more) => {
             let old = old.map_or(&[][..], Bytes::as_ref);
+            budget.spend_copying(old_bytes)?;
             if old.len().saturating_add(more.len()) > limit_bytes {
                 return Err(Denial::TooLarge { limit });
             }
@@ -90,31 +106,36 @@ fn merge(target: &mut Json, patch: Json) {
         *target = Json::Object(Vec::new());
     }
     let Json::Object(members) = target else { return };
-    for (name, change) in changes {
-        if change == Json::Null {
-            members.retain(|(known, _)| *known != name);
-            continue;
+    // By name: large objects take no time that grows with the product of their sizes.
+    let mut changes: BTreeMap<String, (usize, Json)> =
+        changes.into_iter().enumerate().map(|(place, (name, to))| (name, (place, to))).collect();
+    members.retain_mut(|(name, known)| match changes.remove(name) {
+        None => true,
+        Some((_, Json::Null)) => false,
+        Some((_, change)) => {
+            merge(known, change);
+            true
         }
-        match members.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => merge(known, change),
-            None => {
-                let mut made = Json::Null;
-                merge(&mut made, change);
-                members.push((name, made));
-            }
-        }
-    }
+    });
+    let mut more: Vec<_> = changes.into_iter().filter(|(_, (_, to))| *to != Json::Null).collect();
+    more.sort_unstable_by_key(|(_, (place, _))| *place);
+    members.extend(more.into_iter().map(|(name, (_, change))| {
+        let mut made = Json::Null;
+        merge(&mut made, change);
+        (name, made)
+    }));
 }
 
 /// A document while the steps of an RFC 6902 patch change it.
-struct Work {
+struct Work<'a> {
     document: Json,
     /// Bytes that steps may still copy.
     room: usize,
     limit: u64,
+    budget: &'a mut Budget,
 }
 
-impl Work {
+impl Work<'_> {
     fn run(&mut self, steps: &Json) -> Result<(), Denial> {
         let Json::Array(steps) = steps else {
             return Err(invalid("a JSON patch is an array of steps"));
@@ -138,15 +159,15 @@ impl Work {
             Some(Json::Text(text)) => Ok(text.as_str()),
             _ => Err(invalid(format!("\"{name}\" is missing or no text"))),
         };
-        let value = || step.member("value").cloned().ok_or_else(|| invalid("\"value\" is missing"));
+        let value = || step.member("value").ok_or_else(|| invalid("\"value\" is missing"));
         let path = pointer(text("path")?)?;
         match text("op")? {
-            "add" => self.add(&path, value()?),
+            "add" => self.add(&path, value()?.clone()),
             "remove" => self.remove(&path).map(drop),
             "replace" => {
                 let value = value()?;
-                self.fits(&path, &value)?;
-                *find_mut(&mut self.document, &path)? = value;
+                self.fits(&path, value)?;
+                *find_mut(&mut self.document, &path, self.budget)? = value.clone();
                 Ok(())
             }
             "move" => {
@@ -155,25 +176,26 @@ impl Work {
                     return Err(conflict("a value cannot be moved into itself"));
                 }
                 if path == from {
-                    return find(&self.document, &from).map(drop);
+                    return find(&self.document, &from, self.budget).map(drop);
                 }
                 let value = self.remove(&from)?;
+                self.budget.spend_on(&value)?;
                 self.add(&path, value)
             }
             "copy" => {
-                let value = find(&self.document, &pointer(text("from")?)?)?;
+                let value = find(&self.document, &pointer(text("from")?)?, self.budget)?;
+                self.budget.spend_on(value)?;
                 let left = self.room.checked_sub(value.bytes());
                 self.room = left.ok_or(Denial::TooLarge { limit: self.limit })?;
                 let value = value.clone();
                 self.add(&path, value)
             }
             "test" => {
+                let found = find(&self.document, &path, self.budget)?;
                 let expected = value()?;
-                if find(&self.document, &path)?.means(&expected) {
-                    Ok(())
-                } else {
-                    Err(conflict("the test failed"))
-                }
+                self.budget.spend_on(found)?;
+                self.budget.spend_on(expected)?;
+                if found.means(expected) { Ok(()) } else { Err(conflict("the test failed")) }
             }
             _ => Err(invalid("\"op\" is none of add, remove, replace, move, copy, test")),
         }
@@ -193,13 +215,20 @@ impl Work {
             self.document = value;
             return Ok(());
         };
-        match find_mut(&mut self.document, parent)? {
-            Json::Object(members) => set_member(members, last, value),
+        match find_mut(&mut self.document, parent, self.budget)? {
+            Json::Object(members) => {
+                let place = self.budget.place_of(members, last)?;
+                match place.and_then(|place| members.get_mut(place)) {
+                    Some((_, known)) => *known = value,
+                    None => members.push(((**last).to_owned(), value)),
+                }
+            }
             Json::Array(items) => {
                 let place = if last == "-" { items.len() } else { place(last)? };
                 if place > items.len() {
                     return Err(missing());
                 }
+                self.budget.spend(items.len() - place)?;
                 items.insert(place, value);
             }
             _ => return Err(missing()),
@@ -211,16 +240,18 @@ impl Work {
         let Some((last, parent)) = path.split_last() else {
             return Err(conflict("the whole value cannot be removed: delete the key"));
         };
-        match find_mut(&mut self.document, parent)? {
+        match find_mut(&mut self.document, parent, self.budget)? {
             Json::Object(members) => {
-                let place = members.iter().position(|(name, _)| name == last);
-                Ok(members.remove(place.ok_or_else(missing)?).1)
+                let place = self.budget.place_of(members, last)?.ok_or_else(missing)?;
+                self.budget.spend(members.len() - place)?;
+                Ok(members.remove(place).1)
             }
             Json::Array(items) => {
                 let place = place(last)?;
                 if place >= items.len() {
                     return Err(missing());
                 }
+                self.budget.spend(items.len() - place)?;
                 Ok(items.remove(place))
             }
             _ => Err(missing()),
@@ -259,11 +290,18 @@ fn place(part: &str) -> Result<usize, Denial> {
     part.parse().ok().filter(|_| plain).ok_or_else(missing)
 }
 
-fn find<'a>(document: &'a Json, path: &[Cow<'_, str>]) -> Result<&'a Json, Denial> {
+fn find<'a>(
+    document: &'a Json,
+    path: &[Cow<'_, str>],
+    budget: &mut Budget,
+) -> Result<&'a Json, Denial> {
     let mut at = document;
     for part in path {
         at = match at {
-            Json::Object(_) => at.member(part),
+            Json::Object(members) => budget
+                .place_of(members, part)?
+                .and_then(|place| members.get(place))
+                .map(|(_, value)| value),
             Json::Array(items) => items.get(place(part)?),
             _ => None,
         }
@@ -272,13 +310,18 @@ fn find<'a>(document: &'a Json, path: &[Cow<'_, str>]) -> Result<&'a Json, Denia
     Ok(at)
 }
 
-fn find_mut<'a>(document: &'a mut Json, path: &[Cow<'_, str>]) -> Result<&'a mut Json, Denial> {
+fn find_mut<'a>(
+    document: &'a mut Json,
+    path: &[Cow<'_, str>],
+    budget: &mut Budget,
+) -> Result<&'a mut Json, Denial> {
     let mut at = document;
     for part in path {
         at = match at {
-            Json::Object(members) => {
-                members.iter_mut().find(|(name, _)| name == part).map(|(_, value)| value)
-            }
+            Json::Object(members) => budget
+                .place_of(members, part)?
+                .and_then(|place| members.get_mut(place))
+                .map(|(_, value)| value),
             Json::Array(items) => items.get_mut(place(part)?),
             _ => None,
         }

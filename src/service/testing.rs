@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role};
 use crate::model::{
-    Action, ClusterId, Command, GroupId, Incarnation, LeaseId, NamespaceId, NodeId, OWNED_KEY,
-    Ownership, Reply, Request, Slot, SlotRange,
+    ClusterId, Command, GroupId, Incarnation, LeaseId, NodeId, OWNED_KEY, Ownership, Slot,
+    SlotRange,
 };
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
@@ -21,7 +21,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Moment};
 use crate::storage::state::Change;
 
-use standin::Group;
+use machine::Group;
 
 use super::{ForwardService, LocalRow, Parts, Service, ServiceMetrics, Wing};
 
@@ -35,10 +35,9 @@ pub(crate) enum Way {
 }
 
 mod feed;
-mod standin;
+mod machine;
 
 type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
-type OnceOfAll = BTreeMap<(NamespaceId, Bytes), ([u8; 16], u64, Reply)>;
 
 #[derive(Debug)]
 struct State {
@@ -50,7 +49,6 @@ struct State {
     held: BTreeMap<NodeId, (u64, RowsOfAll)>,
     /// Proposals that will be done and whose answer will be lost.
     lose_next: u64,
-    once: OnceOfAll,
     index: u64,
     proposals: u64,
     refuse_next: Vec<ProposeError>,
@@ -92,7 +90,6 @@ impl World {
                 floor: 0,
                 held: BTreeMap::new(),
                 lose_next: 0,
-                once: BTreeMap::new(),
                 index: 1,
                 proposals: 0,
                 refuse_next: Vec::new(),
@@ -228,23 +225,14 @@ impl Wing for FakeWing {
         state.index += 1;
         let index = state.index;
         let command = Command::decode(&command).unwrap();
-        let catalog = match &command {
-            Command::Catalog(bytes) => Some(bytes.clone()),
-            Command::Request(Request { action: Action::Catalog(bytes), .. }) => Some(bytes.clone()),
-            _ => None,
-        };
-        let reply = if let Some(bytes) = catalog {
-            let mut catalog = self.world.catalog.borrow().as_deref().unwrap().clone();
-            let reply = catalog.apply(&CatalogCommand::decode(&bytes).unwrap());
+        // With no catalog known there is nobody to ask for one either.
+        let known = self.world.catalog.borrow().clone();
+        let mut catalog = known.as_deref().cloned().unwrap_or_else(Catalog::unfounded);
+        let State { rows, history, .. } = &mut *state;
+        let reply = Group { rows, history, id: group, index }.apply(&command, &mut catalog);
+        if known.is_some_and(|known| known.epoch != catalog.epoch) {
             self.world.catalog.send_replace(Some(Arc::new(catalog)));
-            Reply::Catalog(reply.encode())
-        } else {
-            let State { rows, once, history, .. } = &mut *state;
-            let before = rows.clone();
-            let reply = Group { rows, once, id: group, index }.apply(command);
-            feed::record(history, &before, rows, (group, index));
-            reply
-        };
+        }
         drop(state);
         self.world.newest.send_replace(index);
         self.world.applied.send_modify(|times| *times += 1);

@@ -34,7 +34,7 @@ pub(crate) async fn check(page: &Page, cluster: &Cluster) {
 fn requests(command: &str) -> Vec<(String, String)> {
     let mut requests = Vec::new();
     for curl in command.split("curl ").skip(1) {
-        let Some(rest) = curl.split("127.0.0.1:").nth(1) else { continue };
+        let Some(rest) = curl.split("http://127.0.0.1:").nth(1) else { continue };
         let path = rest.find('/').map_or("", |at| &rest[at..]);
         let path = path.split(['\'', '"', ' ', '?', '\n']).next().unwrap_or_default();
         let words: Vec<&str> = curl.split_whitespace().collect();

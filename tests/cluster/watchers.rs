@@ -100,7 +100,16 @@ async fn watchers_see_each_change_once_in_group_order_while_nodes_die() {
             }
             let newest: Vec<_> =
                 missing.iter().map(|(g, ..)| seen.get(g).and_then(|all| all.last())).collect();
-            Err(format!("missing {missing:?}, newest there {newest:?}; {}", watcher.last.lock()))
+            let others = missing.first().map(|(group, index, _)| {
+                let has = |w: &&Arc<Watcher>| {
+                    !std::ptr::eq(Arc::as_ptr(w), Arc::as_ptr(watcher))
+                        && w.seen.lock().get(group).is_some_and(|all| {
+                            all.iter().any(|((at, _), _)| at == index)
+                        })
+                };
+                watchers.iter().filter(has).count()
+            });
+            Err(format!("missing {missing:?}, the first seen by {others:?} others; newest there {newest:?}; {}", watcher.last.lock()))
         })
         .await;
     }

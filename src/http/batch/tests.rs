@@ -123,6 +123,37 @@ async fn a_batch_is_refused_as_a_whole_only_before_it_begins() {
     assert_eq!((status, lines[0]["ops"].as_u64()), (200, Some(0)));
 }
 
+#[tokio::test]
+async fn any_part_of_a_batch_is_sent_again_with_its_key_and_done_once() {
+    let door = Door::new(8);
+    let once = [("idempotency-key", "order-17")];
+    let add = |key: &str, by: u64| format!("{{\"patch\":\"{key}\",\"add\":{by}}}");
+    let ask = async |lines: [String; 4]| {
+        let (status, mut lines) = send(&door, Body::from(lines.join("\n")), &once).await;
+        assert_eq!(status, 200);
+        assert_eq!(lines.pop().unwrap()["end"], true);
+        let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let told = |line: &Value| {
+            let replayed = line["replayed"].as_bool().unwrap_or(false);
+            (line["n"].as_u64().unwrap(), text(line, "value"), text(line, "code"), replayed)
+        };
+        lines.iter().map(told).collect::<Vec<_>>()
+    };
+    let done = |n, value: &str, again| (n, value.to_owned(), String::new(), again);
+    let refused = |n| (n, String::new(), "idempotency_mismatch".to_owned(), false);
+    let none = String::new;
+    // The first request broke off behind its second line; the next leaves out what has a result.
+    let first = ask([add("a", 1), add("b", 1), none(), none()]).await;
+    assert_eq!(first, [done(1, "1", false), done(2, "1", false)]);
+    let rest = ask([none(), add("b", 1), add("a", 5), add("c", 1)]).await;
+    assert_eq!(rest, [done(2, "1", true), done(3, "6", false), done(4, "1", false)]);
+    // Another operation in the place of one that is known is refused by itself.
+    let other = ask([add("a", 1), add("b", 2), add("a", 5), add("c", 1)]).await;
+    assert_eq!(other, [done(1, "1", true), refused(2), done(3, "6", true), done(4, "1", true)]);
+    let all = ask([add("a", 1), add("b", 1), add("a", 5), add("c", 1)]).await;
+    assert!(all.iter().all(|(.., replayed)| *replayed), "{all:?}");
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_lines_or_an_end(chunks: Vec<Vec<u8>>) {

@@ -17,6 +17,7 @@ use crate::model::figures::{Figures, Tally};
 use crate::model::id::{NamespaceId, Slot};
 use crate::model::lease::{LeaseEvent, LeaseId, LeaseRow, LeaseState};
 use crate::model::op::Space;
+use crate::model::patch::Budget;
 use crate::model::reply::Reply;
 use crate::model::row::Row;
 use crate::model::rows::{attached_key, lease_key};
@@ -30,6 +31,8 @@ pub(super) struct Draft<'a> {
     pub(super) index: u64,
     /// Wall clock of the node that accepted the request.
     pub(super) at_ms: u64,
+    /// What its patches may still cost; what was taken back has cost its time all the same.
+    pub(super) patching: Budget,
     changes: Changes,
 }
 
@@ -51,7 +54,7 @@ pub(super) struct Support {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(book: &'a mut Book, view: &'a dyn View, index: u64, at_ms: u64) -> Self {
-        Self { book, view, index, at_ms, changes: Changes::default() }
+        Self { book, view, index, at_ms, patching: Budget::default(), changes: Changes::default() }
     }
 
     /// Takes back all changes.

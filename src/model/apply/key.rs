@@ -71,7 +71,7 @@ pub(super) fn write(
         }
         WriteOp::Patch { patch } => {
             let old = found.row().map(|row| &row.value);
-            let value = match patch::apply(patch, old, space.value_bytes_max) {
+            let value = match patch::apply(patch, old, space.value_bytes_max, &mut draft.patching) {
                 Ok(value) => value,
                 Err(denial) => return Ok(KeyReply::Denied(denial)),
             };

@@ -12,7 +12,7 @@ fn text(bytes: impl AsRef<[u8]>) -> String {
 
 fn run(patch: &Patch, old: Option<&str>) -> Result<String, Denial> {
     let old = old.map(|old| Bytes::copy_from_slice(old.as_bytes()));
-    apply(patch, old.as_ref(), LIMIT).map(text)
+    apply(patch, old.as_ref(), LIMIT, &mut Budget::default()).map(text)
 }
 
 fn merged(old: &str, patch: &str) -> String {
@@ -122,7 +122,8 @@ proptest! {
     #[test]
     fn any_bytes_patch_anything_or_are_refused(old: Vec<u8>, patch: Vec<u8>) {
         let old = Bytes::from(old);
-        drop(apply(&Patch::Merge(patch.clone().into()), Some(&old), LIMIT));
-        drop(apply(&Patch::Json(patch.into()), Some(&old), LIMIT));
+        let budget = &mut Budget::default();
+        drop(apply(&Patch::Merge(patch.clone().into()), Some(&old), LIMIT, budget));
+        drop(apply(&Patch::Json(patch.into()), Some(&old), LIMIT, budget));
     }
 }

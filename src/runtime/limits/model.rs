@@ -42,3 +42,11 @@ pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Most steps of a JSON patch: each may move a whole array.
 pub const PATCH_STEPS_MAX: usize = 1000;
+
+/// Most work of all patches in one entry, in bytes read or compared and in items and members passed
+/// or shifted: no entry may hold up the others for more than some milliseconds. A patch of 1 MiB on
+/// the longest value takes the quarter of it before its first step.
+pub const PATCH_WORK_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes that are copied, or compared with a name, for one unit of work.
+pub const PATCH_COPY_BYTES: usize = 16;

@@ -1,4 +1,4 @@
-//! What scans and watches need of the fake wing: views and a history of what the stand-in changed.
+//! What scans and watches need of the fake wing: views and the history of what changed.
 //!
 //! Promises: a page of an earlier index is the rows of then. Relies on one index for all groups.
 
@@ -8,35 +8,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::consensus::ReadError;
-use crate::model::{GroupId, split_data_key};
+use crate::model::GroupId;
 use crate::storage::state::{Change, Changes, Gone, Page, PageRows};
 
 use super::super::LocalFeed;
-use super::{FakeWing, RowsOfAll, World};
-
-/// Notes what an entry of a group has changed.
-pub(super) fn record(
-    history: &mut Vec<(GroupId, Change)>,
-    before: &RowsOfAll,
-    after: &RowsOfAll,
-    (group, index): (GroupId, u64),
-) {
-    let of_group =
-        |(at, _): &(&(GroupId, Bytes), &Bytes)| at.0 == group && split_data_key(&at.1).is_some();
-    let old: BTreeMap<_, _> = before.iter().filter(of_group).collect();
-    let new: BTreeMap<_, _> = after.iter().filter(of_group).collect();
-    let mut seq = 0;
-    let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    for at in keys {
-        let (before, after) = (old.get(at).copied().cloned(), new.get(at).copied().cloned());
-        if before != after {
-            let note = u8::from(after.is_none());
-            let key = at.1.clone();
-            history.push((group, Change { index, seq, key, before, after, note }));
-            seq += 1;
-        }
-    }
-}
+use super::{FakeWing, World};
 
 impl World {
     /// Has all histories forget what came up to here.

@@ -210,7 +210,7 @@ impl Hub {
 pub(super) struct Admitted {
     pub(super) hub: Arc<Hub>,
     pub(super) id: u64,
-    feeds: Vec<Arc<Feed>>,
+    pub(super) feeds: Vec<Arc<Feed>>,
 }
 
 impl Admitted {

@@ -218,11 +218,14 @@ impl Watch {
         None
     }
 
-    /// Has every group looked at from where the watch stands.
+    /// Has every group looked at, from where the watch stands to where the hub does. The watch must
+    /// stand in the index already: what the hub has passed before that was rung for others only, and
+    /// the replica here may be behind it, as after a restart.
     pub(super) fn ring_for_all(&self) {
-        for group in &self.place.groups {
-            let at = self.position.of_group(*group);
-            self.bell.ring(*group, Span { first: at.saturating_add(1), last: 0 });
+        for feed in &self.admitted.feeds {
+            let first = self.position.of_group(feed.group).saturating_add(1);
+            let last = feed.reached().unwrap_or(0);
+            self.bell.ring(feed.group, Span { first, last });
         }
     }
 
