@@ -116,8 +116,10 @@ impl<'a> Draft<'a> {
         match places.get(&effect.key).and_then(|place| effects.get_mut(*place)) {
             Some(earlier) => {
                 earlier.value = effect.value;
-                if let (Some(earlier), Some(now)) = (&mut earlier.recorded, &effect.recorded) {
-                    earlier.note = now.note;
+                match (&mut earlier.recorded, &effect.recorded) {
+                    (Some(earlier), Some(now)) => earlier.note = now.note,
+                    // What is purged leaves no history, with whatever came of it just before.
+                    (recorded, _) => *recorded = None,
                 }
             }
             None => {

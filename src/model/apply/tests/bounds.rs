@@ -4,7 +4,7 @@ use super::scenes::{acquire, granted, lease, lock};
 use super::*;
 use crate::model::op::{LeaseOp, Patch};
 use crate::model::reply::{LeaseReply, LockReply, TendReply};
-use crate::model::rows::{DATA, ONCE_AT, TALLY_KEY, figures_key, kind_rows};
+use crate::model::rows::{DATA, ONCE_AT, TALLY_KEY, figures_key, kind_rows, lock_key};
 use crate::model::{Figures, Tally, Tend, once};
 use crate::runtime::limits::{
     LEASE_KEYS_MAX, LEASES_MAX, LOCK_QUEUE_MAX, ONCE_BYTES_MAX, ONCE_RECORDS_MAX, PATCH_WORK_MAX,
@@ -127,6 +127,20 @@ fn the_oldest_results_are_forgotten_when_there_are_too_many() {
 }
 
 #[test]
+fn a_result_that_came_and_went_leaves_the_same_rows_in_one_batch_and_in_two() {
+    let once = request_once("k", 1, Action::Key(spread(), put("a", "1")));
+    let purge = Command::Tend(Tend { purge: Some((NamespaceId(1), 9)), ..Tend::default() });
+    let mut apart = Group::new();
+    let (mut rows, mut book) = (apart.rows.clone(), Book::default());
+    for (index, command) in (2..).zip([&once, &purge]) {
+        rows.put(apply(&mut book, &rows, index, command).unwrap().effects);
+        apart.run(command);
+    }
+    rows.put(book.flush());
+    assert_eq!(rows, apart.rows);
+}
+
+#[test]
 fn forgetting_begins_behind_what_was_forgotten_and_hides_nothing_to_come() {
     let mut group = Group::new();
     let write = || Action::Key(spread(), put("a", "1"));
@@ -170,6 +184,22 @@ fn a_purge_never_looks_behind_what_it_removed() {
         removed = gone.map(|e| e.key).filter(|key| kinds.contains(&key[0])).max().or(removed);
     }
     assert_eq!(namespace_has_rows(&group.rows, NamespaceId(1)), Ok(false));
+}
+
+#[test]
+fn a_lock_that_passes_on_and_is_purged_in_one_entry_leaves_no_history() {
+    let mut group = Group::new();
+    for number in 1..=2 {
+        let id = granted(&mut group, number);
+        lock(&mut group, acquire(id, true));
+    }
+    let holder = group.leases[&LeaseId::new(slot(3), 1)];
+    let expire = vec![(holder.id, holder.renewed)];
+    let purge = Some((NamespaceId(1), 9));
+    let outcome = group.outcome(&Command::Tend(Tend { expire, purge, ..Tend::default() }));
+    let row_key = lock_key(NamespaceId(1), b"l");
+    let effect = outcome.effects.iter().find(|effect| effect.key == row_key).unwrap();
+    assert_eq!((&effect.value, &effect.recorded), (&None, &None));
 }
 
 #[test]

@@ -192,7 +192,12 @@ proptest! {
         let mut group = Group::new();
         let mut holders = BTreeMap::<Bytes, u64>::new();
         let mut remembered = BTreeMap::<(Bytes, [u8; 16]), (u64, Reply)>::new();
+        let mut kept = BTreeSet::new();
         for command in &commands {
+            if matches!(command, Command::Tend(_)) {
+                // It may forget any of them.
+                kept.clear();
+            }
             let before = group.rows.clone();
             let used = |rows: &Rows| {
                 let row = rows.rows.get(&figures_key(spread().id));
@@ -215,7 +220,10 @@ proptest! {
                     prop_assert_eq!(remembered.get(&name), Some(&(index, *reply)));
                 }
                 Reply::NotOwner { .. } | Reply::OnceMismatch => {}
-                reply => drop(remembered.insert(name, (group.index, reply))),
+                reply => {
+                    prop_assert!(kept.insert(name.clone()), "done twice");
+                    remembered.insert(name, (group.index, reply));
+                }
             }
         }
     }
