@@ -30,10 +30,10 @@ took=$(since "$start")
 awk -v n="$keys" -v t="$took" 'BEGIN { printf "  %s s, %d keys/s\n", t, n / t }'
 
 echo "single PUTs beside it, 64 connections"
-"$binary" --endpoints "$url,http://127.0.0.1:$((port + 1)),http://127.0.0.1:$((port + 2))" bench kv --connections 64 --seconds 10 --value-bytes 100 || true
+"$binary" bench kv --endpoint "$url,http://127.0.0.1:$((port + 1)),http://127.0.0.1:$((port + 2))" --connections 64 --puts 100 --no-idempotency --duration 10s --value-size 100 || true
 
 echo "scan by NDJSON while writes go on"
-(while :; do "$binary" --endpoints "$url" bench kv --connections 8 --seconds 5 --value-bytes 100 >/dev/null 2>&1 || sleep 1; done) &
+(while :; do "$binary" bench kv --endpoint "$url" --connections 8 --puts 100 --duration 5s --value-size 100 >/dev/null 2>&1 || sleep 1; done) &
 writer=$!
 before=$(rss "$node" VmRSS)
 start=$(date +%s.%N)
@@ -55,7 +55,7 @@ tail -1 "$work/scan"
 awk -v n="$lines" -v t="$took" 'BEGIN { printf "  %d rows in %s s, %d rows/s\n", n, t, n / t }'
 echo "  node: $before MiB before, at most $peak MiB during; curl at most $client MiB"
 start=$(date +%s.%N)
-"$binary" --endpoints "$url" kv --ns million scan >/dev/null &
+"$binary" kv scan --endpoint "$url" --ns million >/dev/null &
 scan=$!
 client=0
 while kill -0 "$scan" 2>/dev/null; do
