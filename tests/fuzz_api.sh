@@ -31,6 +31,9 @@ done
 curl -fs "http://127.0.0.1:$port/readyz" >/dev/null || { cat "$work/dev.log"; exit 1; }
 
 echo "seed $seed; replay: tests/fuzz_api.sh $seconds $seed"
+export SCHEMATHESIS_HOOKS="$PWD/tests/fuzz_hooks.py" PYTHONDONTWRITEBYTECODE=1
+# It keeps notes where it runs, which would make a run differ from its replay.
+cd "$work"
 schemathesis run "http://127.0.0.1:$port/openapi.json" \
   --url "http://127.0.0.1:$port" --seed "$seed" --max-time "$seconds" --workers 4 \
   --exclude-path-regex '^/v1/cluster/(nodes|replace)$' \

@@ -109,6 +109,13 @@ pub(super) fn document() -> Value {
             }
         }
     }
+    without_row(&mut document);
+    if let Some(item) = document.pointer_mut("/components/schemas/ScanItem")
+        && let Some(kinds) = item.as_object_mut().and_then(|item| item.remove("oneOf"))
+    {
+        // What fits the first of them fits the second, too.
+        item["anyOf"] = kinds;
+    }
     one_of(&mut document, "Op", &OP_VERBS);
     one_of(&mut document, "BatchLine", &OP_VERBS);
     one_of(&mut document, "KvOp", &["add", "max", "min", "append"]);
@@ -117,6 +124,14 @@ pub(super) fn document() -> Value {
 
 const OP_VERBS: [&str; 8] =
     ["put", "put64", "delete", "delete64", "get", "get64", "patch", "patch64"];
+
+/// An event that has no row has none of its members: it does not become `null`.
+fn without_row(document: &mut Value) {
+    let row = "/components/schemas/WatchEvent/allOf/0/oneOf/1";
+    if let Some(row) = document.pointer_mut(row) {
+        *row = json!({ "not": { "required": ["etag"] } });
+    }
+}
 
 /// Says of a schema that exactly one of these members must be there.
 fn one_of(document: &mut Value, schema: &str, members: &[&str]) {
@@ -169,8 +184,9 @@ fn finish(path: &str, operation: &mut Value) {
         let timeout = json!({
             "name": "Request-Timeout",
             "in": "header",
-            "description": "How long the client waits, such as 500ms, 5s or 5 (seconds).",
-            "schema": { "type": "string", "pattern": "^[1-9][0-9]{0,5}(ms|s)?$" },
+            "description": "How long the client waits, in seconds: 5s or 5. Also taken: 500ms; \
+                longer than 60s counts as 60s. When it is over, 503 or 504 is the answer.",
+            "schema": { "type": "string", "pattern": "^([1-9]|[1-5][0-9]|60)s?$" },
         });
         match operation["parameters"].as_array_mut() {
             Some(parameters) => parameters.push(timeout),
@@ -182,10 +198,76 @@ fn finish(path: &str, operation: &mut Value) {
         responses[status.to_string()] = problem(status, &codes, known == "head_key");
     }
     let Some(responses) = responses.as_object_mut() else { return };
-    for (status, response) in responses {
+    if known == "watch" {
+        events_of(responses);
+    }
+    for (status, response) in responses.iter_mut() {
         let headers = headers_of(path, status);
         response["headers"] = headers;
+        let lines = response.pointer_mut("/content/application~1x-ndjson/schema");
+        if let Some((lines, kinds)) = lines.zip(lines_of(known)) {
+            let kinds = kinds.map(|kind| json!({ "$ref": format!("#/components/schemas/{kind}") }));
+            *lines = json!({ "description": "Each line.", "anyOf": kinds.collect::<Vec<_>>() });
+        }
     }
+    for (status, what) in BARE {
+        responses.entry(status).or_insert_with(|| json!({ "description": what }));
+    }
+    let perhaps = PERHAPS.iter().filter(|(status, _)| *status != "201" || known == "put_key");
+    for (status, what) in perhaps {
+        if let Some(response) = responses.get_mut(*status).and_then(Value::as_object_mut)
+            && let Some(content) = response.remove("content")
+        {
+            let said = response.get("description").and_then(Value::as_str).unwrap_or_default();
+            let said = format!("{said}. {what}");
+            response.insert("description".to_owned(), json!(said));
+            response.insert("x-content".to_owned(), content);
+        }
+    }
+}
+
+/// What the HTTP library refuses by itself, before there is a request that could be answered.
+const BARE: [(&str, &str); 2] = [
+    ("414", "Refused without a body: the URI is too long for HTTP here"),
+    ("431", "Refused without a body: request line and headers are longer than 64 KiB, or too many"),
+];
+
+/// Answers with or without a body. OpenAPI has no words for that: a declared body is one that is
+/// always there, so it stands under a name of our own.
+const PERHAPS: [(&str, &str); 2] = [
+    ("201", "The body is there only if it was asked for, and then as x-content says"),
+    ("414", "HTTP itself refuses longer URIs without the body of x-content"),
+];
+
+/// What the lines of an operation's stream can be.
+fn lines_of(operation: &str) -> Option<impl Iterator<Item = &'static str>> {
+    let kinds: &[&str] = match operation {
+        "scan" => &["ScanItem", "ScanEnd", "StreamError"],
+        "batch" => &["BatchResult", "BatchEnd"],
+        _ => return None,
+    };
+    Some(kinds.iter().copied())
+}
+
+/// A stream of events as tools take it: OpenAPI 3.1 has no words for a stream, so the schema is that
+/// of each event.
+fn events_of(responses: &mut Map<String, Value>) {
+    let text = json!({ "type": "string" });
+    let event = json!({
+        "type": "object",
+        "description": "One event of the stream.",
+        "properties": {
+            "event": text,
+            "id": { "type": "string", "description": "The cursor to go on from." },
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": { "$ref": "#/components/schemas/WatchEvent" },
+            },
+        },
+        "required": ["event", "data"],
+    });
+    responses["200"]["content"]["text/event-stream"] = json!({ "schema": event });
 }
 
 fn problem(status: u16, codes: &[&str], bodiless: bool) -> Value {

@@ -191,6 +191,7 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
         } => StatusCode::NOT_FOUND,
         ErrorKind::Patch { conflict: true, .. }
         | ErrorKind::NamespaceExists { .. }
+        | ErrorKind::NamespaceDeleted { .. }
         | ErrorKind::LockBusy { .. }
         | ErrorKind::LockNotHeld
         | ErrorKind::Denied { .. }
@@ -217,6 +218,7 @@ pub(super) fn title(code: &str) -> &'static str {
         "not_found" => "There is no such resource",
         "key_not_found" => "There is no such key",
         "namespace_not_found" => "There is no such namespace",
+        "namespace_deleted" => "The namespace was deleted meanwhile",
         "not_acceptable" => "No form of the answer is acceptable",
         "unsupported_media_type" => "The body's media type is not taken here",
         "namespace_exists" => "There is another namespace of this name",
@@ -233,6 +235,10 @@ pub(super) fn title(code: &str) -> &'static str {
         "lease_not_found" => "There is no such lease",
         "lock_held" => "Another one holds the lock",
         "lock_not_held" => "The lock is not held by the one who asks",
+        "lease_exists" => "The lease exists with another time",
+        "lease_keys_exceeded" => "Too much hangs on the lease",
+        "leases_exceeded" => "The group has too many leases",
+        "lock_queue_full" => "Too many wait for the lock",
         "patch_conflict" => "The patch does not fit the value",
         "patch_invalid" => "The patch makes no sense",
         "watch_off" => "The namespace keeps no history",
@@ -279,13 +285,14 @@ mod tests {
             (refused(RefusalCode::Invalid), 400, "refused"),
             (ErrorKind::Unavailable { reason: reason() }, 503, "unavailable"),
             (ErrorKind::Overloaded { reason: reason() }, 503, "overloaded"),
+            (ErrorKind::NamespaceDeleted { name: reason() }, 409, "namespace_deleted"),
             (ErrorKind::Undetermined { reason: reason() }, 504, "undetermined"),
             (ErrorKind::Internal { reason: reason() }, 500, "internal"),
         ];
         for (kind, status, code) in table {
             let failure = Failure::from(ServiceError::from(kind));
             assert_eq!((failure.status.as_u16(), failure.code), (status, code));
-            let unknown = status == 504 || status == 500;
+            let unknown = status == 504 || status == 500 || code == "namespace_deleted";
             assert_eq!(failure.outcome == Outcome::Unknown, unknown, "{code}");
         }
     }

@@ -275,7 +275,8 @@ async fn delete(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response,
         prefix.ok_or_else(|| Failure::invalid("the query needs prefix= (it may be empty)"))?;
     if text_header(&parts.headers, CONFIRM.as_str())? != Some("prefix") {
         let detail = "deleting many keys needs the header KV-Confirm: prefix";
-        return Err(Failure::invalid(detail));
+        let status = StatusCode::PRECONDITION_REQUIRED;
+        return Err(Failure::refused(status, "confirmation_missing", detail));
     }
     let range = KeyRange::new(&prefix, b"", None);
     let deleted = front.service.delete_range(&namespace, range, asked.context()).await?;

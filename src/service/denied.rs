@@ -26,6 +26,10 @@ pub(super) fn denied(namespace: &str, group: GroupId, denial: Denial) -> ErrorKi
             ErrorKind::Unmet { tag, revision }
         }
         Denial::Invalid { reason } => ErrorKind::Invalid { reason },
+        // The hall looks first, so that only a limit that shrank on the way ends here.
+        denial @ (Denial::TooLong { .. } | Denial::DuplicateKey) => {
+            ErrorKind::Invalid { reason: denial.to_string() }
+        }
         denial => ErrorKind::Denied { code: denial.code(), reason: denial.to_string() },
     }
 }

@@ -38,6 +38,12 @@ pub enum ErrorKind {
         /// The name that was asked for.
         name: String,
     },
+    /// The change was made, and then another one deleted the namespace.
+    #[error("namespace {name:?} was deleted while this was done")]
+    NamespaceDeleted {
+        /// The namespace.
+        name: String,
+    },
     /// The namespace's mode cannot do this in this release.
     #[error("namespace {name:?} is eventual, which this release does not serve")]
     ModeUnsupported {
@@ -246,7 +252,9 @@ impl ServiceError {
     /// What the client may conclude.
     pub fn outcome(&self) -> Outcome {
         match &self.kind {
-            ErrorKind::Undetermined { .. } | ErrorKind::Internal { .. } => Outcome::Unknown,
+            ErrorKind::Undetermined { .. }
+            | ErrorKind::Internal { .. }
+            | ErrorKind::NamespaceDeleted { .. } => Outcome::Unknown,
             ErrorKind::Invalid { .. }
             | ErrorKind::NamespaceNotFound { .. }
             | ErrorKind::ModeUnsupported { .. }
@@ -280,6 +288,7 @@ impl ServiceError {
         match &self.kind {
             ErrorKind::Invalid { .. } => "invalid",
             ErrorKind::NamespaceNotFound { .. } => "namespace_not_found",
+            ErrorKind::NamespaceDeleted { .. } => "namespace_deleted",
             ErrorKind::ModeUnsupported { .. } => "mode_unsupported",
             ErrorKind::KeyTooLong { .. } => "key_too_long",
             ErrorKind::TooLarge { .. } => "too_large",

@@ -70,8 +70,8 @@ impl Service {
             quota,
             history_ms: ceil_ms(history),
         };
-        self.change_space(&name, &command, &context).await?;
-        let view = self.namespace(&name, context).await?;
+        let epoch = self.change_space(&name, &command, &context).await?;
+        let view = self.changed(&name, epoch, &context).await?;
         Ok(NamespaceMade { view, created: !known })
     }
 
@@ -94,8 +94,27 @@ impl Service {
             quota,
             history_ms: history.map(ceil_ms),
         };
-        self.change_space(name, &command, &context).await?;
-        self.namespace(name, context).await
+        let epoch = self.change_space(name, &command, &context).await?;
+        self.changed(name, epoch, &context).await
+    }
+
+    /// A namespace after a change that was made in this epoch. That it is not there must not sound as
+    /// if nothing had been done.
+    async fn changed(
+        &self,
+        name: &str,
+        epoch: u64,
+        context: &Context,
+    ) -> Result<NamespaceView, ServiceError> {
+        let map = self.hall.founded(context).await?;
+        let kind = match map.catalog.namespace(name) {
+            Some(entry) => return Ok(self.view(&map, name, entry)),
+            None if map.catalog.epoch < epoch => ErrorKind::Undetermined {
+                reason: "the change is made, but this node has not heard of it in time".into(),
+            },
+            None => ErrorKind::NamespaceDeleted { name: name.to_owned() },
+        };
+        Err(kind.into())
     }
 
     /// Deletes a namespace: it is gone at once; what it held is removed in the background.

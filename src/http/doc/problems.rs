@@ -24,13 +24,15 @@ const CONDITION: &[Errors] = &[(412, &["precondition_failed"])];
 const ONCE: &[Errors] = &[(422, &["idempotency_mismatch"])];
 /// Of what makes data grow, or hangs keys on leases.
 const GROW: &[Errors] =
-    &[(404, &["lease_not_found"]), (409, &["denied"]), (507, &["quota_exceeded"])];
+    &[(404, &["lease_not_found"]), (409, &["lease_keys_exceeded"]), (507, &["quota_exceeded"])];
 /// Of patches.
 const PATCH: &[Errors] = &[(409, &["patch_conflict"]), (422, &["patch_invalid"])];
 /// Of leases.
-const LEASE: &[Errors] = &[(404, &["lease_not_found"]), (409, &["denied"])];
+const LEASE: &[Errors] = &[(404, &["lease_not_found"])];
+/// Of what makes leases.
+const LEASED: &[Errors] = &[(409, &["lease_exists", "leases_exceeded"])];
 /// Of changes of the catalog.
-const CATALOG: &[Errors] = &[(409, &["refused"])];
+const CATALOG: &[Errors] = &[(400, &["refused"]), (409, &["refused"])];
 
 /// The errors of an operation, by its id; `None` when nobody has said them.
 pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
@@ -57,7 +59,9 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             SPACE,
             &[(400, &["invalid_cursor"]), (406, &["not_acceptable"]), (410, &["view_gone"])],
         ],
-        "delete_prefix" => &[EVERY, GROUP, SPACE, GROW, &[(410, &["view_gone"])]],
+        "delete_prefix" => {
+            &[EVERY, GROUP, SPACE, &[(410, &["view_gone"]), (428, &["confirmation_missing"])]]
+        }
         "watch" => &[
             EVERY,
             GROUP,
@@ -71,7 +75,17 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             ],
         ],
         "batch" => &[EVERY, SPACE, &[(415, &["unsupported_media_type"])]],
-        "acquire_lock" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASE, &[(409, &["lock_held"])]],
+        "acquire_lock" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            KEY,
+            BODY,
+            ONCE,
+            LEASE,
+            LEASED,
+            &[(409, &["lock_held", "lock_queue_full", "lease_keys_exceeded"])],
+        ],
         "get_lock" => &[EVERY, GROUP, SPACE, KEY],
         "release_lock" => &[EVERY, GROUP, SPACE, KEY, ONCE, LEASE, &[(409, &["lock_not_held"])]],
         "list_namespaces" => &[EVERY],
@@ -81,12 +95,14 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             BODY,
             ONCE,
             CATALOG,
-            &[(409, &["namespace_exists"]), (422, &["mode_unsupported"])],
+            &[(409, &["namespace_exists", "namespace_deleted"]), (422, &["mode_unsupported"])],
         ],
         "get_namespace" => &[EVERY, SPACE],
-        "change_namespace" => &[EVERY, GROUP, SPACE, BODY, CATALOG],
+        "change_namespace" => {
+            &[EVERY, GROUP, SPACE, BODY, CATALOG, &[(409, &["namespace_deleted"])]]
+        }
         "delete_namespace" => &[EVERY, GROUP, SPACE, CATALOG],
-        "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASE],
+        "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASED],
         "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
         "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
         "get_limits" | "openapi" | "get_cluster" => &[EVERY],

@@ -107,7 +107,13 @@ async fn what_makes_no_sense_is_refused() {
 async fn a_prefix_is_deleted_when_that_is_said_twice() {
     let door = filled().await;
     let uri = "/v1/ns/default/keys?prefix=a/";
-    assert_eq!(door.ask("DELETE", uri, "").await.status, 400);
+    for headers in [&[][..], &[("kv-confirm", "all")]] {
+        let refused = door.with("DELETE", uri, headers, "").await;
+        assert_eq!(
+            (refused.status, refused.problem().code.as_str()),
+            (428, "confirmation_missing")
+        );
+    }
     let answer = door.with("DELETE", uri, &[("kv-confirm", "prefix")], "").await;
     assert_eq!((answer.status, &answer.body[..]), (200, &br#"{"deleted":2}"#[..]));
     assert_eq!(get(&door, "fields=count").await["count"], 4);
