@@ -267,7 +267,10 @@ fn events_of(responses: &mut Map<String, Value>) {
         },
         "required": ["event", "data"],
     });
-    responses["200"]["content"]["text/event-stream"] = json!({ "schema": event });
+    let content = responses.get_mut("200").and_then(|response| response.get_mut("content"));
+    if let Some(content) = content.and_then(Value::as_object_mut) {
+        content.insert("text/event-stream".to_owned(), json!({ "schema": event }));
+    }
 }
 
 fn problem(status: u16, codes: &[&str], bodiless: bool) -> Value {

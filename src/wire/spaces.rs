@@ -45,9 +45,9 @@ pub struct NamespaceLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, minimum = 1)]
     pub key_bytes: Option<u64>,
-    /// Longest value, in bytes.
+    /// Longest value, in bytes; 0 takes empty values only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, minimum = 1)]
+    #[schema(nullable = false, minimum = 0)]
     pub value_bytes: Option<u64>,
 }
 
