@@ -9,7 +9,7 @@
 //! # async fn tour(client: Client) -> Result<(), tetrarch::client::ClientError> {
 //! let wanted = NamespaceCreate { name: "carts".into(), ..NamespaceCreate::default() };
 //! let space = client.create_namespace(&wanted).await?;
-//! println!("{} holds {} keys", space.name, space.keys);
+//! println!("{} holds {} keys", space.name, space.keys.unwrap_or_default());
 //! client.delete_namespace("carts").await?;
 //! # Ok(()) }
 //! ```

@@ -31,6 +31,16 @@ const PATCH: &[Errors] = &[(409, &["patch_conflict"]), (422, &["patch_invalid"])
 const LEASE: &[Errors] = &[(404, &["lease_not_found"])];
 /// Of what makes leases.
 const LEASED: &[Errors] = &[(409, &["lease_exists", "leases_exceeded"])];
+/// Of transactions.
+const TXN: &[Errors] = &[(422, &["cross_group", "duplicate_key"])];
+/// Of watches.
+const WATCH: &[Errors] = &[
+    (400, &["invalid_cursor"]),
+    (406, &["not_acceptable"]),
+    (410, &["history_trimmed", "view_gone"]),
+    (422, &["watch_off"]),
+    (503, &["too_many_watches"]),
+];
 /// Of changes of the catalog.
 const CATALOG: &[Errors] = &[(400, &["refused"]), (409, &["refused"])];
 
@@ -41,18 +51,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW],
         "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW],
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH],
-        "txn" => &[
-            EVERY,
-            GROUP,
-            SPACE,
-            KEY,
-            BODY,
-            CONDITION,
-            ONCE,
-            GROW,
-            PATCH,
-            &[(422, &["cross_group", "duplicate_key"])],
-        ],
+        "txn" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, TXN],
         "scan" => &[
             EVERY,
             GROUP,
@@ -62,18 +61,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "delete_prefix" => {
             &[EVERY, GROUP, SPACE, &[(410, &["view_gone"]), (428, &["confirmation_missing"])]]
         }
-        "watch" => &[
-            EVERY,
-            GROUP,
-            SPACE,
-            &[
-                (400, &["invalid_cursor"]),
-                (406, &["not_acceptable"]),
-                (410, &["history_trimmed", "view_gone"]),
-                (422, &["watch_off"]),
-                (503, &["too_many_watches"]),
-            ],
-        ],
+        "watch" => &[EVERY, GROUP, SPACE, WATCH],
         "batch" => &[EVERY, SPACE, &[(415, &["unsupported_media_type"])]],
         "acquire_lock" => &[
             EVERY,
