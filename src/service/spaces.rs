@@ -108,7 +108,10 @@ impl Service {
     ) -> Result<NamespaceView, ServiceError> {
         let map = self.hall.founded(context).await?;
         let kind = match map.catalog.namespace(name) {
-            Some(entry) => return Ok(self.view(&map, name, entry)),
+            Some(entry) => {
+                self.summed_up(&[entry.id], context).await;
+                return Ok(self.view(&map, name, entry));
+            }
             None if map.catalog.epoch < epoch => ErrorKind::Undetermined {
                 reason: "the change is made, but this node has not heard of it in time".into(),
             },

@@ -1,0 +1,31 @@
+//! Judges of histories.
+//!
+//! Promises: a checker reads the history and nothing else; it never says `valid` of what it could not
+//! finish.
+
+use std::time::Duration;
+
+use crate::history::History;
+use crate::verdict::Verdict;
+
+/// What a checker may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Time after which it answers `unknown`.
+    pub time: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(120) }
+    }
+}
+
+/// Judges a history.
+pub trait Checker: Send + Sync {
+    /// Its name in results.
+    fn name(&self) -> &'static str;
+
+    /// Its verdict.
+    fn check(&self, history: &History, budget: Budget) -> Verdict;
+}

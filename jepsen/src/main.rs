@@ -1,0 +1,3 @@
+//! The `tetrarch-jepsen` binary: hands its command line to the library.
+
+fn main() {}
