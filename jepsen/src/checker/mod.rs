@@ -4,7 +4,10 @@
 //! finish.
 
 pub mod cycles;
+pub mod ledger;
 pub mod linear;
+pub mod once;
+pub mod sums;
 
 use std::time::Duration;
 

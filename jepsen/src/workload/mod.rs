@@ -3,6 +3,16 @@
 //! A workload says what to do next (`next`), does it (`invoke`), reads everything once more when all
 //! faults are over (`last`), and names the checkers that judge it. It holds no verdict of its own.
 
+pub mod append;
+pub mod bank;
+pub mod counter;
+pub mod idempotency;
+mod make;
+pub mod register;
+pub mod set;
+#[cfg(test)]
+pub(crate) mod tests_history;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -90,4 +100,21 @@ pub trait Workload: Send + Sync {
 
     /// Kinds of operations (`f`) of which at least this many must have been `ok`.
     fn needed(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// Every workload there is, fresh, in the order in which tables show them.
+pub fn all() -> Vec<Box<dyn Workload>> {
+    vec![
+        Box::new(register::Register::default()),
+        Box::new(set::Set::default()),
+        Box::new(append::Append::default()),
+        Box::new(counter::Counter::default()),
+        Box::new(bank::Bank::default()),
+        Box::new(idempotency::Idempotency::default()),
+    ]
+}
+
+/// A fresh workload by its name on the command line.
+pub fn by_name(name: &str) -> Option<Box<dyn Workload>> {
+    all().into_iter().find(|workload| workload.name() == name)
 }
