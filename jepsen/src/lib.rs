@@ -13,5 +13,6 @@ pub mod checker;
 pub mod clock;
 pub mod cluster;
 pub mod history;
+pub mod nemesis;
 pub mod verdict;
 pub mod workload;
