@@ -81,7 +81,7 @@ fn name(key: i64) -> String {
 
 impl State {
     fn draw(&mut self, rng: &mut fastrand::Rng) -> Vec<Op> {
-        let tag = rng.i64(..TAGS);
+        let tag = rng.i64(0..TAGS);
         let made = &mut self.made;
         let mut make = || {
             *made += 1;

@@ -71,11 +71,11 @@ impl Workload for Bank {
     }
 
     fn next(&self, _: Asker, rng: &mut fastrand::Rng) -> Option<Task> {
-        let bank = rng.i64(..BANKS);
+        let bank = rng.i64(0..BANKS);
         if rng.bool() {
             return Some(Task { f: "read".into(), value: Value::keyed(bank, Value::Nil) });
         }
-        let from = rng.i64(..ACCOUNTS);
+        let from = rng.i64(0..ACCOUNTS);
         let to = (from + rng.i64(1..ACCOUNTS)) % ACCOUNTS;
         let mut id = self.transfers.lock();
         *id += 1;

@@ -50,7 +50,7 @@ impl Workload for Counter {
     }
 
     fn next(&self, _: Asker, rng: &mut fastrand::Rng) -> Option<Task> {
-        let counter = rng.i64(..COUNTERS);
+        let counter = rng.i64(0..COUNTERS);
         if rng.u32(..100) < 30 {
             return Some(read_task(counter));
         }
