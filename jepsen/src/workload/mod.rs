@@ -3,6 +3,14 @@
 //! A workload says what to do next (`next`), does it (`invoke`), reads everything once more when all
 //! faults are over (`last`), and names the checkers that judge it. It holds no verdict of its own.
 
+mod finding;
+#[cfg(test)]
+mod hand;
+pub mod lease;
+pub mod lock;
+mod place;
+pub mod watch;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
