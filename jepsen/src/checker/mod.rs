@@ -3,6 +3,9 @@
 //! Promises: a checker reads the history and nothing else; it never says `valid` of what it could not
 //! finish.
 
+pub mod cycles;
+pub mod linear;
+
 use std::time::Duration;
 
 use crate::history::History;
