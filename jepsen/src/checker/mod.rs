@@ -5,6 +5,8 @@
 
 pub mod cycles;
 pub mod linear;
+pub mod logs;
+pub mod replicas;
 
 use std::time::Duration;
 

@@ -6,9 +6,15 @@
 mod finding;
 #[cfg(test)]
 mod hand;
+mod kept;
 pub mod lease;
 pub mod lock;
+pub mod namespace;
+mod order;
 mod place;
+pub mod scan;
+pub mod sessions;
+pub mod stale;
 pub mod watch;
 
 use std::collections::BTreeMap;

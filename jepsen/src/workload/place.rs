@@ -4,12 +4,14 @@
 //! by the next. Promises: every run gets a name of its own, and when `make` returned, every node
 //! knows the namespace. Relies on: nothing being broken yet.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
+use super::{Completion, Ending, Task};
 use crate::api::{Api, ApiError, Request};
 
 /// Tries until a phase without faults is called broken, each a pause apart.
@@ -54,6 +56,25 @@ impl Place {
     /// A path below the namespace, such as `txn`, `watch?prefix=k`.
     pub(crate) fn under(&self, rest: &str) -> String {
         format!("/v1/ns/{}/{rest}", self.name())
+    }
+}
+
+/// The completion of a request that changes nothing: without an answer it certainly did nothing.
+pub(crate) fn harmless(mut completion: Completion) -> Completion {
+    if let Ending::Info(why) = completion.ending {
+        completion.ending = Ending::Fail(why);
+    }
+    completion
+}
+
+/// The completion of a task that a workload never gives.
+pub(crate) fn foreign(node: u32, task: &Task) -> Completion {
+    Completion {
+        ending: Ending::Fail("not a task of this workload".into()),
+        value: task.value.clone(),
+        node: Some(node),
+        witness: None,
+        extra: BTreeMap::new(),
     }
 }
 

@@ -21,7 +21,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::finding::text;
-use super::place::{PAUSE, Place};
+use super::place::{PAUSE, Place, foreign, harmless};
 use super::{Asker, Completion, Ending, Task, Workload};
 use crate::api::{Api, ApiError, Reply, Request};
 use crate::checker::Checker;
@@ -146,7 +146,7 @@ impl Lease {
             }
             _ => {}
         }
-        completion
+        if ["look", "read"].contains(&task.f.as_str()) { harmless(completion) } else { completion }
     }
 
     /// Waits until no lease is left, and says which ones are.
@@ -277,7 +277,7 @@ impl Workload for Lease {
             }
             ("leftovers", _) => self.leftovers(api, node).await,
             (_, Some(request)) => self.noted(asker.thread, task, &api.send(node, request).await),
-            (_, None) => done(Ending::Fail("not a task of this workload".into()), Value::Nil, node),
+            (_, None) => foreign(node, task),
         }
     }
 

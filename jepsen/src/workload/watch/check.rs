@@ -43,8 +43,8 @@ struct Life {
     compared: BTreeSet<u64>,
     /// When its first connection ended.
     settled: u64,
-    /// The event that says that it drained.
-    drained: Option<u64>,
+    /// The event that says that it drained, and when that began.
+    drained: Option<(u64, u64)>,
     begun: bool,
 }
 
@@ -52,8 +52,6 @@ struct Judge<'a> {
     operations: Vec<Operation<'a>>,
     truth: BTreeMap<At, (Change, u64)>,
     writes: BTreeMap<i64, Operation<'a>>,
-    /// Highest index of an acknowledged write, by group.
-    certain: BTreeMap<u64, u64>,
     trimmed: u64,
     lives: BTreeMap<u64, Life>,
     findings: Findings,
@@ -115,16 +113,10 @@ impl<'a> Judge<'a> {
     fn new(history: &'a History) -> Self {
         let operations = history.operations();
         let mut writes = BTreeMap::new();
-        let mut certain: BTreeMap<u64, u64> = BTreeMap::new();
-        let mut trimmed = 0;
-        for operation in &operations {
-            let Some(complete) = operation.complete else { continue };
-            trimmed += u64::from(complete.error.as_deref() == Some("history_trimmed"));
-            if let (Kind::Ok, Some(witness)) = (complete.kind, complete.witness) {
-                let highest = certain.entry(witness.group).or_default();
-                *highest = witness.index.max(*highest);
-            }
-        }
+        let trimmed =
+            operations.iter().filter_map(|operation| operation.complete?.error.as_deref());
+        let trimmed = trimmed.filter(|error| *error == "history_trimmed").count();
+        let trimmed = u64::try_from(trimmed).unwrap_or(u64::MAX);
         for operation in &operations {
             if let Some((_, Some(number))) = asked(operation) {
                 writes.insert(number, *operation);
@@ -134,7 +126,6 @@ impl<'a> Judge<'a> {
             operations,
             truth: BTreeMap::new(),
             writes,
-            certain,
             trimmed,
             lives: BTreeMap::new(),
             findings: Findings::default(),
@@ -189,7 +180,7 @@ impl<'a> Judge<'a> {
             if connection.invoke.f == "drain" {
                 let whole = ["drained", "enough"]
                     .contains(&extra(complete, "ended").as_text().unwrap_or_default());
-                life.drained = whole.then_some(complete.index);
+                life.drained = whole.then_some((complete.index, connection.invoke.time));
             }
             self.lives.insert(id, life);
         }
@@ -268,12 +259,27 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Highest index of a write that was acknowledged before a time, by group.
+    fn certain(&self, before: u64) -> BTreeMap<u64, u64> {
+        let mut certain: BTreeMap<u64, u64> = BTreeMap::new();
+        for operation in &self.operations {
+            let Some(complete) = operation.complete else { continue };
+            if let (Kind::Ok, Some(witness)) = (complete.kind, complete.witness)
+                && complete.time < before
+            {
+                let highest = certain.entry(witness.group).or_default();
+                *highest = witness.index.max(*highest);
+            }
+        }
+        certain
+    }
+
     /// Whoever drained has seen everything certain.
     fn ends(&mut self) {
         let lives = std::mem::take(&mut self.lives);
         for life in lives.values() {
-            let Some(event) = life.drained else { continue };
-            for (group, index) in &self.certain {
+            let Some((event, began)) = life.drained else { continue };
+            for (group, index) in &self.certain(began) {
                 let from = match life.position.get(group) {
                     Some(last) => Bound::Excluded(*last),
                     None if life.begin == "start" => Bound::Included((*group, 0, 0)),
@@ -290,18 +296,18 @@ impl<'a> Judge<'a> {
                 }
             }
             if life.begin == "now" {
-                self.missed_from_now(life, event);
+                self.missed_from_now(life, (event, began));
             }
         }
         self.lives = lives;
     }
 
     /// What was asked for after a watch from now had begun must have come.
-    fn missed_from_now(&mut self, life: &Life, drained: u64) {
+    fn missed_from_now(&mut self, life: &Life, (drained, began): (u64, u64)) {
         for operation in &self.operations {
             let Some(complete) = operation.complete else { continue };
             let (Kind::Ok, Some(witness)) = (complete.kind, complete.witness) else { continue };
-            if operation.invoke.time <= life.settled {
+            if operation.invoke.time <= life.settled || complete.time >= began {
                 continue;
             }
             let first = (witness.group, witness.index, 0);
@@ -344,8 +350,8 @@ impl<'a> Judge<'a> {
 
     /// Every acknowledged write is seen at its index.
     fn acknowledged(&mut self) {
-        let from_start =
-            self.lives.values().any(|life| life.begin == "start" && life.drained.is_some());
+        let from_start = self.lives.values().filter(|life| life.begin == "start");
+        let drained = from_start.filter_map(|life| Some(life.drained?.1)).max();
         for operation in &self.operations {
             let Some(complete) = operation.complete else { continue };
             let (Kind::Ok, Some(witness)) = (complete.kind, complete.witness) else { continue };
@@ -364,9 +370,8 @@ impl<'a> Judge<'a> {
                         && (number.is_none()) == (change.kind == "delete")
                 })
             };
-            if (from_start && self.trimmed == 0 || passed || !seen.is_empty())
-                && !keys.iter().all(matches)
-            {
+            let shown = self.trimmed == 0 && drained.is_some_and(|began| complete.time < began);
+            if (shown || passed || !seen.is_empty()) && !keys.iter().all(matches) {
                 let words = format!(
                     "the acknowledged {} of {keys:?} at {witness:?} is shown as {seen:?}",
                     operation.invoke.f

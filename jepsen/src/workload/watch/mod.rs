@@ -16,14 +16,14 @@ mod check;
 mod follow;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::json;
 
-use super::place::{PAUSE, Place};
+use super::place::{PAUSE, Place, foreign};
 use super::{Asker, Completion, Ending, Task, Workload};
 use crate::api::{Api, ApiError, Reply, Request};
 use crate::checker::Checker;
@@ -46,6 +46,8 @@ pub struct Watch {
     next_number: Mutex<i64>,
     watchers: Mutex<BTreeMap<u64, Watcher>>,
     lives: AtomicU64,
+    /// Fences that are still to be written; whoever drains waits for them.
+    fences: AtomicUsize,
     /// The highest index of each group that an acknowledged write of ours has.
     certain: Mutex<BTreeMap<u64, u64>>,
 }
@@ -57,6 +59,7 @@ impl Default for Watch {
             next_number: Mutex::new(0),
             watchers: Mutex::default(),
             lives: AtomicU64::new(0),
+            fences: AtomicUsize::new(0),
             certain: Mutex::default(),
         }
     }
@@ -127,13 +130,7 @@ impl Watch {
             tokio::time::sleep(PAUSE).await;
         }
         // An attempt before the last one may have been the one that did it.
-        let mut completion = last.unwrap_or_else(|| Completion {
-            ending: Ending::Fail("not a fence".into()),
-            value: task.value.clone(),
-            node: Some(node),
-            witness: None,
-            extra: BTreeMap::new(),
-        });
+        let mut completion = last.unwrap_or_else(|| foreign(node, task));
         if let Ending::Fail(why) = completion.ending {
             completion.ending = Ending::Info(why);
         }
@@ -176,6 +173,12 @@ impl Workload for Watch {
     async fn invoke(&self, api: &Api, node: u32, asker: Asker, task: &Task) -> Completion {
         match task.f.as_str() {
             "follow" | "drain" => {
+                for _ in 0..FENCE_TRIES {
+                    if task.f == "follow" || self.fences.load(Ordering::SeqCst) == 0 {
+                        break;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 let lives = &self.lives;
                 let known = self.watchers.lock().remove(&asker.thread);
                 let mut watcher = known.unwrap_or_else(|| Watcher::new(asker.thread, lives));
@@ -187,16 +190,14 @@ impl Workload for Watch {
                 self.watchers.lock().insert(asker.thread, watcher);
                 completion
             }
-            "fence" => self.fence(api, node, task).await,
+            "fence" => {
+                let completion = self.fence(api, node, task).await;
+                self.fences.fetch_sub(1, Ordering::SeqCst);
+                completion
+            }
             _ => match self.request(task) {
                 Some(request) => self.completed(task, &api.send(node, request).await),
-                None => Completion {
-                    ending: Ending::Fail("not a task of this workload".into()),
-                    value: task.value.clone(),
-                    node: Some(node),
-                    witness: None,
-                    extra: BTreeMap::new(),
-                },
+                None => foreign(node, task),
             },
         }
     }
@@ -213,7 +214,9 @@ impl Workload for Watch {
         let drains = (0..threads)
             .filter(|thread| watches(*thread))
             .map(|thread| (thread, Task { f: "drain".into(), value: Value::Int(0) }));
-        fences.chain(drains).collect()
+        let fences: Vec<_> = fences.collect();
+        self.fences.store(fences.len(), Ordering::SeqCst);
+        fences.into_iter().chain(drains).collect()
     }
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
