@@ -41,7 +41,7 @@ fn kinds(hand: &Hand) -> Vec<String> {
 fn scans_of_states_that_existed_are_fine() {
     let mut hand = written();
     scan(&mut hand, (20, 40), [items(0, 1, 3), items(2, 2, 4)].concat());
-    scan(&mut hand, (90, 105), [items(0, 3, 5), items(2, 2, 4)].concat().split_off(0));
+    scan(&mut hand, (95, 115), [items(0, 3, 5), items(2, 2, 4)].concat());
     scan(&mut hand, (200, 220), [items(0, 3, 5), items(2, 4, 6)].concat());
     let found = verdict(&hand);
     assert_eq!(found.validity, Validity::Valid, "{found:?}");
