@@ -54,8 +54,10 @@ impl Findings {
         fine: impl Into<String>,
         mut figures: Json,
     ) -> Verdict {
-        figures["judged"] = judged.into();
-        figures["anomalies"] = json!(self.counts);
+        if let Some(figures) = figures.as_object_mut() {
+            figures.insert("judged".into(), judged.into());
+            figures.insert("anomalies".into(), json!(self.counts));
+        }
         self.shown.sort_by_key(|anomaly| anomaly.events.len());
         let verdict = if !self.shown.is_empty() {
             let kinds: Vec<String> =

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{Completion, Ending, Task};
 use crate::api::{Api, ApiError, Request};
@@ -45,7 +45,7 @@ impl Place {
 
     /// Makes it and waits until every node knows it.
     pub(crate) async fn make(&self, api: &Api) -> Result<(), ApiError> {
-        make(api, self.name(), json!({ "layout": self.layout })).await
+        make(api, self.name(), self.layout).await
     }
 
     /// The path of a key; the key must need no escaping.
@@ -78,9 +78,9 @@ pub(crate) fn foreign(node: u32, task: &Task) -> Completion {
     }
 }
 
-/// Makes a namespace of this name, with more members for the body.
-pub(crate) async fn make(api: &Api, name: &str, mut body: Json) -> Result<(), ApiError> {
-    body["name"] = name.into();
+/// Makes a namespace of this name and layout.
+async fn make(api: &Api, name: &str, layout: &str) -> Result<(), ApiError> {
+    let body = json!({ "name": name, "layout": layout });
     let once = format!("make-{name}");
     let nodes = api.nodes();
     patiently(api, "making a namespace", |turn| {

@@ -98,10 +98,12 @@ impl Lease {
             |method, rest: &str| Some(Request::new(method, format!("/v1/leases/{}{rest}", lease?)));
         match task.f.as_str() {
             "grant" => {
-                let mut body = json!({ "ttl": format!("{}ms", TTL.as_millis()) });
-                if let Some(key) = lease {
-                    body["near"] = json!({ "ns": self.place.name(), "key": key });
-                }
+                let ttl = format!("{}ms", TTL.as_millis());
+                let near = |key| json!({ "ns": self.place.name(), "key": key });
+                let body = match lease {
+                    Some(key) => json!({ "ttl": ttl, "near": near(key) }),
+                    None => json!({ "ttl": ttl }),
+                };
                 Some(Request::new(Method::POST, "/v1/leases").body(body.to_string()))
             }
             "renew" => of(Method::POST, "/renew"),

@@ -37,7 +37,7 @@ const BRIEF_KEYS: u64 = 8;
 /// Tags whose two keys are written together.
 const PAIRS: u64 = 8;
 /// Tries of a write that has to become certain.
-const FENCE_TRIES: u32 = 200;
+const FENCE_TRIES: usize = 200;
 
 /// The workload.
 #[derive(Debug)]
@@ -115,12 +115,11 @@ impl Watch {
         let nodes = api.nodes();
         let number = task.value.as_keyed().and_then(|(_, number)| number.as_int()).unwrap_or(0);
         let once = format!("fence-{}-{number}", self.place.name());
-        let mut turn = usize::try_from(node).unwrap_or(0);
+        let first = usize::try_from(node).unwrap_or(0);
         let mut last = None;
-        for _ in 0..FENCE_TRIES {
+        for turn in (first..).take(FENCE_TRIES) {
             let Some(request) = self.request(task) else { break };
             let node = nodes.get(turn % nodes.len().max(1)).copied().unwrap_or(node);
-            turn += 1;
             let reply = api.send(node, request.header("idempotency-key", once.clone())).await;
             let completion = self.completed(task, &reply);
             if completion.ending == Ending::Ok {
