@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub use options::{RunError, Target, TestOptions};
 
 use crate::api::Api;
-use crate::checker::{Budget, Checker};
+use crate::checker::{Budget, Checker, logs, replicas};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterOptions};
 use crate::coverage::{Evidence, coverage};
@@ -27,7 +27,7 @@ use crate::history::{History, Recorder};
 use crate::nemesis::{self, Deadline, Plan};
 use crate::progress::Progress;
 use crate::recovery::Probes;
-use crate::report::{self, RunSummary};
+use crate::report::{self, LogFinding, RunSummary};
 use crate::store::Store;
 use crate::verdict::{Anomaly, Validity, Verdict};
 use crate::workload::{self, Workload};
@@ -54,6 +54,8 @@ struct Seen {
     last: Last,
     leader_changes: u64,
     recovery: Verdict,
+    /// Absent where others may be writing.
+    replicas: Option<Verdict>,
 }
 
 /// Runs a test.
@@ -82,8 +84,14 @@ pub async fn run(options: &TestOptions, progress: &Progress) -> Result<Finished,
     store.keep_history(&seen.history)?;
     progress.says("judging");
     let history = Arc::new(seen.history);
-    let mut verdicts = vec![seen.recovery];
-    verdicts.extend(judge(workload.checkers(), &history, options.budget).await);
+    let mut verdicts = judge(workload.checkers(), &history, options.budget).await;
+    verdicts.extend([Some(seen.recovery), seen.replicas].into_iter().flatten());
+    let mut findings = Vec::new();
+    if !attached {
+        let searched = logs::search(&logs);
+        findings = searched.anomalies.iter().filter_map(finding).collect();
+        verdicts.push(searched);
+    }
     verdicts.push(coverage(
         &history,
         &Evidence {
@@ -96,7 +104,6 @@ pub async fn run(options: &TestOptions, progress: &Progress) -> Result<Finished,
             missing: cluster.missing().to_vec(),
         },
     ));
-    drop(logs);
     let summary = RunSummary {
         workload: options.workload.clone(),
         nemesis: options.nemesis.clone(),
@@ -108,6 +115,7 @@ pub async fn run(options: &TestOptions, progress: &Progress) -> Result<Finished,
         started: store.started(),
         rate: options.rate,
         concurrency: options.concurrency,
+        findings,
         replay: options.replay(),
         dir: store.name().to_owned(),
         ..RunSummary::default()
@@ -198,10 +206,25 @@ async fn perform(
     };
     progress.says("reading everything once more");
     let last = clients.last().await?;
+    let replicas = match options.target {
+        Target::Start { .. } => {
+            progress.says("comparing replicas");
+            Some(replicas::compare(&api).await)
+        }
+        Target::Attach(_) => None,
+    };
     let leader_changes = watch.stop().await;
     drop(clients);
     progress.unwatch();
-    Ok(Seen { history: recorder.take(), last, leader_changes, recovery })
+    Ok(Seen { history: recorder.take(), last, leader_changes, recovery, replicas })
+}
+
+/// `node 2, line 17: text`, as the search of the logs tells it.
+fn finding(anomaly: &Anomaly) -> Option<LogFinding> {
+    let rest = anomaly.words.strip_prefix("node ")?;
+    let (node, rest) = rest.split_once(", line ")?;
+    let (line, text) = rest.split_once(": ")?;
+    Some(LogFinding { node: node.parse().ok()?, line: line.parse().ok()?, text: text.to_owned() })
 }
 
 /// All checkers at once.

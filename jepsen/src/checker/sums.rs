@@ -31,6 +31,15 @@ struct Running {
     begun_plus: i64,
 }
 
+/// What an answer said.
+struct Seen {
+    /// Group and index that it reflects.
+    place: Option<(u64, u64)>,
+    sum: i64,
+    invoked: u64,
+    completed: u64,
+}
+
 /// One counter.
 #[derive(Default)]
 struct Counter<'a> {
@@ -39,8 +48,7 @@ struct Counter<'a> {
     order: BTreeMap<(u64, u64), (i64, &'a Event)>,
     /// Adds of which nobody knows: when begun, and how much.
     unknown: Vec<(u64, i64)>,
-    /// What was seen at which place: place, sum, begun and answered.
-    seen: Vec<(Option<(u64, u64)>, i64, u64, u64)>,
+    seen: Vec<Seen>,
 }
 
 impl Checker for Sums {
@@ -127,7 +135,8 @@ fn by_time<'a>(
             }
         }
         let Some(sum) = sum_of(operation, event) else { continue };
-        counter.seen.push((place, sum, operation.invoke.index, event.index));
+        let (invoked, completed) = (operation.invoke.index, event.index);
+        counter.seen.push(Seen { place, sum, invoked, completed });
         let now = counter.running;
         let own = if operation.invoke.f == "add" { add } else { 0 };
         // The sum after an own add has it for certain, and real time knows that only from now on.
@@ -171,7 +180,7 @@ fn by_order(key: &Value, counter: &Counter<'_>, anomalies: &mut Vec<Anomaly>) {
         total += add;
         sums.insert(*place, total);
     }
-    for (place, sum, invoked, completed) in &counter.seen {
+    for Seen { place, sum, invoked, completed } in &counter.seen {
         let Some(place) = place else { continue };
         let expected = sums.range(..=place).next_back().map_or(0, |(_, sum)| *sum);
         let possible = counter.unknown.iter().filter(|(begun, _)| begun < completed);

@@ -164,7 +164,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600.0,
         _ => return Err(format!("{unit:?} is no unit of time: ms, s, m, h")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is no duration such as 90s"))?;
+    let number: f64 =
+        number.parse().map_err(|error| format!("{text:?} is no duration such as 90s: {error}"))?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
@@ -173,8 +174,9 @@ fn concurrency(text: &str) -> Result<Concurrency, String> {
         Some(number) => (number, true),
         None => (text, false),
     };
-    let number =
-        number.parse().map_err(|_| format!("{text:?} is no number of clients such as 20 or 4n"))?;
+    let number = number
+        .parse()
+        .map_err(|error| format!("{text:?} is no number such as 20 or 4n: {error}"))?;
     if number == 0 || number > 100_000 {
         return Err("from 1 to 100000 clients".to_owned());
     }

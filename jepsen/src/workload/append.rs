@@ -131,7 +131,7 @@ impl Workload for Append {
         let Some(ops) = ops else { return make::refused(node, "not-a-transaction") };
         let writes = ops.iter().any(|op| op.append.is_some());
         let first = ops.iter().find_map(|op| op.append).unwrap_or_default();
-        if writes && first % 4 == 0 && asker.thread % 2 == 0 {
+        if writes && first % 4 == 0 && asker.thread.is_multiple_of(2) {
             step_by_step(api, node, &ops).await
         } else {
             at_once(api, node, &ops, writes).await
@@ -149,7 +149,7 @@ impl Workload for Append {
     }
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
-        vec![Box::new(Cycles::default())]
+        vec![Box::new(Cycles)]
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {

@@ -6,12 +6,25 @@
 pub mod append;
 pub mod bank;
 pub mod counter;
+mod finding;
+#[cfg(test)]
+mod hand;
 pub mod idempotency;
+mod kept;
+pub mod lease;
+pub mod lock;
 mod make;
+pub mod namespace;
+mod order;
+mod place;
 pub mod register;
+pub mod scan;
+pub mod sessions;
 pub mod set;
+pub mod stale;
 #[cfg(test)]
 pub(crate) mod tests_history;
+pub mod watch;
 
 use std::collections::BTreeMap;
 
@@ -111,6 +124,13 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(counter::Counter::default()),
         Box::new(bank::Bank::default()),
         Box::new(idempotency::Idempotency::default()),
+        Box::new(watch::Watch::default()),
+        Box::new(lease::Lease::default()),
+        Box::new(lock::Lock::default()),
+        Box::new(sessions::Sessions::default()),
+        Box::new(stale::Stale::default()),
+        Box::new(scan::Scan::default()),
+        Box::new(namespace::Namespace::default()),
     ]
 }
 

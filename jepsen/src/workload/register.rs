@@ -147,7 +147,7 @@ impl Workload for Register {
     }
 
     fn checkers(&self) -> Vec<Box<dyn Checker>> {
-        vec![Box::new(Linear::default())]
+        vec![Box::new(Linear)]
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
