@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod checker;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod history;
