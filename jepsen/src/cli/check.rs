@@ -188,6 +188,12 @@ mod tests {
         assert_eq!(run("7", None, false).0, 3);
         assert_eq!(run("", None, false).0, 3);
         assert_eq!(run(STALE, Some("dance"), false).0, 3);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("history.edn");
+        std::fs::write(&file, STALE).unwrap();
+        let workload = Some("register".to_owned());
+        let args = CheckArgs { file, workload, model: None, budget: 10, json: false };
+        assert_eq!(check(&args, &|_| Some(Vec::new()), &mut Vec::new()).unwrap(), 2);
     }
 
     #[test]
