@@ -4,6 +4,7 @@
 //! harness could not do its work. `--json` prints one object on one line and nothing else.
 
 mod args;
+pub mod check;
 mod print;
 mod test;
 mod test_all;
@@ -13,7 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::checker::Checker;
 use crate::verdict::Validity;
+use crate::workload;
 
 /// What the process ends with when the harness failed.
 const FAILED: u8 = 3;
@@ -33,6 +36,8 @@ enum Command {
     Test(test::TestArgs),
     /// Runs every workload under every nemesis, and shows the table of verdicts
     TestAll(test_all::TestAllArgs),
+    /// Judges any history, ours or another's
+    Check(check::CheckArgs),
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -48,6 +53,11 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Test(args) => on_a_runtime(test::test(args)),
         Command::TestAll(args) => on_a_runtime(test_all::test_all(args)),
+        Command::Check(args) => {
+            let checked = check::check(&args, &checkers_for, &mut anstream::stdout().lock());
+            // Who no longer reads the verdict still gets the exit code that there is no verdict.
+            return ExitCode::from(checked.unwrap_or(FAILED));
+        }
     };
     match done {
         Ok(validity) => ExitCode::from(code(validity)),
@@ -56,6 +66,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The checkers of a workload.
+fn checkers_for(workload: &str) -> Option<Vec<Box<dyn Checker>>> {
+    workload::by_name(workload).map(|workload| workload.checkers())
 }
 
 /// The exit code of a verdict.
