@@ -95,12 +95,12 @@ fn over_time(series: &Series, windows: &[faults::Window]) -> io::Result<Markup> 
         }
         div.card {
             p { b { "Latency of what took effect" } span.soft { " · per " (per) ", logarithmic" } }
-            p { @for ink in plots::QUANTILES { span.key { i.line class=(ink.class) {} (ink.name) } } }
+            p { @for ink in plots::QUANTILES { span.key { i class={ "line " (ink.class) } {} (ink.name) } } }
             (plots::quantiles(series, windows)?)
         }
         div.card {
             p { b { "Operations per second" } span.soft { " · by how they ended, per " (per) } }
-            p { @for ink in plots::ENDINGS { span.key { i.line class=(ink.class) {} (ink.name) } } }
+            p { @for ink in plots::ENDINGS { span.key { i class={ "line " (ink.class) } {} (ink.name) } } }
             (plots::rates(series, windows)?)
         }
     })

@@ -97,11 +97,6 @@ impl Series {
         self.points.iter().all(|(time, _, _)| *time == 0)
     }
 
-    /// The end of the time axis, in nanoseconds.
-    pub(super) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// How long each point of a line stands for.
     pub(super) fn bucket(&self) -> u64 {
         self.bucket
@@ -214,7 +209,8 @@ pub(super) fn quantiles(series: &Series, windows: &[Window]) -> io::Result<Marku
 ///
 /// When plotters could not draw.
 pub(super) fn rates(series: &Series, windows: &[Window]) -> io::Result<Markup> {
-    let buckets = series.end / series.bucket + 1;
+    // The last one is not over: it would look like a fall.
+    let whole = (series.end / series.bucket).max(1);
     let mut counts: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (time, _, kind) in &series.points {
         *counts.entry((name(*kind), time / series.bucket)).or_default() += 1;
@@ -223,7 +219,7 @@ pub(super) fn rates(series: &Series, windows: &[Window]) -> io::Result<Markup> {
     let most = counts.values().max().copied().unwrap_or(1) as f64 * per_second * 1.05;
     plot(series, windows, 0.0..most, thousands, |chart| {
         for ink in ENDINGS.iter().filter(|ink| counts.keys().any(|(name, _)| *name == ink.name)) {
-            let line = (0..buckets).map(|place| {
+            let line = (0..whole).map(|place| {
                 let count = counts.get(&(ink.name, place)).copied().unwrap_or(0);
                 (middle(place, series), count as f64 * per_second)
             });
@@ -259,12 +255,12 @@ fn pieces(values: impl Iterator<Item = (u64, f64)>, series: &Series) -> Vec<Vec<
     pieces
 }
 
-/// From the power of ten below the shortest to a little above the longest, in milliseconds.
+/// From a little below the shortest to a little above the longest, in milliseconds, and never less
+/// than a power of ten, so that the axis has a number on it.
 fn latency_scale(took: impl Iterator<Item = u64> + Clone) -> Range<f64> {
     let shortest = took.clone().min().unwrap_or(1_000_000).max(1_000) as f64 / 1e6;
     let longest = took.max().unwrap_or(10_000_000) as f64 / 1e6;
-    let floor = 10f64.powf(shortest.log10().floor());
-    floor..longest.max(floor * 10.0) * 1.3
+    shortest * 0.7..longest.max(shortest * 10.0) * 1.4
 }
 
 fn thousands(rate: f64) -> String {
@@ -410,9 +406,12 @@ fn bands(series: &Series, windows: &[Window]) -> Vec<(f64, String)> {
 /// One row for each kind of fault, on the same time axis as the plots.
 pub(super) fn lanes(series: &Series, windows: &[Window]) -> Markup {
     const ROW: usize = 18;
-    let mut rows: BTreeMap<&str, Vec<&Window>> = BTreeMap::new();
+    let mut rows: Vec<(&str, Vec<&Window>)> = Vec::new();
     for window in windows {
-        rows.entry(&window.name).or_default().push(window);
+        match rows.iter_mut().find(|(name, _)| *name == window.name) {
+            Some((_, windows)) => windows.push(window),
+            None => rows.push((&window.name, vec![window])),
+        }
     }
     let height = rows.len() * ROW + 4;
     html! {

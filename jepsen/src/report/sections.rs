@@ -28,7 +28,7 @@ const FIGURES_MAX: usize = 40;
 pub(super) fn banner(summary: &RunSummary) -> Markup {
     let minutes = words::duration(nanos(summary.seconds));
     html! {
-        header.banner class=(word(summary.validity)) {
+        header class={ "banner " (word(summary.validity)) } {
             h1 { (mark(summary.validity)) (capital(word(summary.validity))) }
             p.reason { (summary.reason) }
             p.facts {
@@ -81,7 +81,7 @@ pub(super) fn why(verdicts: &[Verdict]) -> Markup {
         @for verdict in ordered {
             div.card {
                 div.checker {
-                    span.chip class=(word(verdict.validity)) { (word(verdict.validity)) }
+                    span class={ "chip " (word(verdict.validity)) } { (word(verdict.validity)) }
                     b { (verdict.checker) }
                     span { (verdict.reason) }
                 }

@@ -5,8 +5,8 @@
 //!
 //! Promises: one row per process, one bar per operation from its invocation to its completion; the
 //! order of all ends of bars is the history's own. Distances are stretched so that every label fits,
-//! and long waits are cut; the page says so. Of the surroundings only operations that overlap the
-//! anomaly on the same keys are shown, the nearest first, at most [`NEAR_MAX`] and [`FAR_MAX`].
+//! and long waits are cut; the page says so. Of the surroundings only operations on the same keys are
+//! shown, those that overlap the anomaly first; all in all a bounded number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,8 @@ use crate::verdict::Anomaly;
 pub(super) const NEAR_MAX: usize = 40;
 /// Operations around it that are drawn.
 pub(super) const FAR_MAX: usize = 24;
+/// Of those, how many that ended before it or began after it.
+const BESIDE_MAX: usize = 8;
 
 const ROW: f64 = 30.0;
 const BAR: f64 = 20.0;
@@ -73,18 +75,19 @@ impl<'a> Scene<'a> {
         let from = near.iter().map(|operation| operation.invoke.index).min()?;
         let to = near.iter().map(last_index).max()?;
         let keys: BTreeSet<&Value> = near.iter().flat_map(words::keys).collect();
-        let mut far: Vec<Operation<'a>> = operations
+        let mut far: Vec<(u64, Operation<'a>)> = operations
             .iter()
-            .copied()
-            .filter(|operation| !belongs(operation) && operation.invoke.index <= to)
-            .filter(|operation| reach(operation) >= from)
+            .filter(|operation| !belongs(operation))
             .filter(|operation| {
                 keys.is_empty() || words::keys(operation).iter().any(|key| keys.contains(key))
             })
+            .map(|operation| (distance(operation, from, to), *operation))
             .collect();
-        far.sort_by_key(|operation| (distance(operation, &near), operation.invoke.index));
-        let far_left_out = far.len().saturating_sub(FAR_MAX);
-        far.truncate(FAR_MAX);
+        far.sort_by_key(|(distance, operation)| (*distance, operation.invoke.index));
+        let overlapping = far.partition_point(|(distance, _)| *distance == 0);
+        let far_left_out = overlapping.saturating_sub(FAR_MAX);
+        far.truncate(FAR_MAX.min(overlapping + BESIDE_MAX));
+        let mut far: Vec<Operation<'a>> = far.into_iter().map(|(_, operation)| operation).collect();
         far.sort_by_key(|operation| operation.invoke.index);
         let begin = near.iter().map(|operation| operation.invoke.time).min()?;
         let end = near.iter().filter_map(|operation| operation.complete).map(|e| e.time).max();
@@ -114,17 +117,10 @@ fn reach(operation: &Operation<'_>) -> u64 {
     }
 }
 
-/// How many events lie between this operation and the nearest of these.
-fn distance(operation: &Operation<'_>, near: &[Operation<'_>]) -> u64 {
-    let (from, to) = (operation.invoke.index, last_index(operation));
-    near.iter()
-        .map(|other| {
-            let before = other.invoke.index.saturating_sub(to);
-            let after = from.saturating_sub(last_index(other));
-            before.max(after)
-        })
-        .min()
-        .unwrap_or(0)
+/// How many events lie between this operation and those of the anomaly; 0 when they overlap.
+fn distance(operation: &Operation<'_>, from: u64, to: u64) -> u64 {
+    let before = from.saturating_sub(reach(operation));
+    before.max(operation.invoke.index.saturating_sub(to))
 }
 
 /// Where each event lies from left to right, and where waits were cut.
@@ -239,9 +235,10 @@ pub(super) fn picture(scene: &Scene<'_>) -> Markup {
     let head = if scene.windows.is_empty() { HEAD } else { HEAD + 18.0 };
     let top = |row: usize| head + row as f64 * ROW;
     let height = top(rows.len()) + FOOT;
+    let longest = rows.keys().map(|process| name(*process).chars().count()).max().unwrap_or(0);
     html! {
         div.timeline {
-            svg width="92" height=(tenths(height)) {
+            svg width=(tenths(longest as f64 * CHAR + 20.0)) height=(tenths(height)) {
                 @for (process, row) in &rows {
                     text x="10" y=(tenths(top(*row) + 19.0)) { (name(*process)) }
                 }
