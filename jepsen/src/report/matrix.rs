@@ -126,7 +126,7 @@ pub fn html(runs: &[RunSummary]) -> String {
 
 fn cell_html(cell: Option<&Cell<'_>>) -> Markup {
     let Some(cell) = cell else { return html! { td.cell.empty { "–" } } };
-    let inner = html! { b { (word(cell.worst.validity)) } span { (cell.figures()) } };
+    let inner = html! { b { (word(cell.worst.validity)) } @for figure in cell.figures().split(", ") { span { (figure) } } };
     html! {
         td class={ "cell " (word(cell.worst.validity)) } title=(cell.worst.reason) {
             @if cell.worst.dir.is_empty() { div { (inner) } }
@@ -146,8 +146,8 @@ fn reasons_html(runs: &[RunSummary]) -> Markup {
                     div.checker {
                         span class={ "chip " (word(run.validity)) } { (word(run.validity)) }
                         b {
-                            @if run.dir.is_empty() { (run.workload) " under " (run.nemesis) }
-                            @else { a href={ "./" (href(&run.dir)) "/index.html" } { (run.workload) " under " (run.nemesis) } }
+                            @if run.dir.is_empty() { (run.name()) }
+                            @else { a href={ "./" (href(&run.dir)) "/index.html" } { (run.name()) } }
                         }
                         span.soft { "seed " (run.seed) }
                     }
@@ -189,9 +189,8 @@ pub fn markdown(runs: &[RunSummary]) -> String {
     for (place, run) in doubtful.enumerate() {
         text.push_str(if place == 0 { "\n" } else { "" });
         text.push_str(&format!(
-            "* {} under {}, seed {}: **{}**: {}\n",
-            plain(&run.workload),
-            plain(&run.nemesis),
+            "* {}, seed {}: **{}**: {}\n",
+            plain(&run.name()),
             run.seed,
             word(run.validity),
             plain(&run.reason)

@@ -30,11 +30,7 @@ pub(super) fn page(
     let operations = history.operations();
     let series = Series::of(history);
     let meter = Meter::new(history, &windows);
-    let title = format!(
-        "{} · {}",
-        word(summary.validity),
-        [summary.workload.as_str(), summary.nemesis.as_str()].join(" under ")
-    );
+    let title = format!("{} · {}", word(summary.validity), summary.name());
     let body = html! {
         (sections::banner(summary))
         (sections::why(verdicts))

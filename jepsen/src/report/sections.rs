@@ -32,7 +32,7 @@ pub(super) fn banner(summary: &RunSummary) -> Markup {
             h1 { (mark(summary.validity)) (capital(word(summary.validity))) }
             p.reason { (summary.reason) }
             p.facts {
-                b { (summary.workload) } " under " b { (summary.nemesis) }
+                b { (summary.name()) }
                 @if summary.nodes > 0 { " · " (words::counted(u64::from(summary.nodes), "node", "nodes")) }
                 " · " (words::counted(summary.operation_count(), "operation", "operations"))
                 " · " (minutes)

@@ -77,7 +77,7 @@ impl<'a> Scene<'a> {
         let keys: BTreeSet<&Value> = near.iter().flat_map(words::keys).collect();
         let mut far: Vec<(u64, Operation<'a>)> = operations
             .iter()
-            .filter(|operation| !belongs(operation))
+            .filter(|operation| !belongs(operation) && tells_something(operation))
             .filter(|operation| {
                 keys.is_empty() || words::keys(operation).iter().any(|key| keys.contains(key))
             })
@@ -109,12 +109,14 @@ fn last_index(operation: &Operation<'_>) -> u64 {
     operation.complete.unwrap_or(operation.invoke).index
 }
 
+/// A read without an answer neither saw nor changed anything.
+fn tells_something(operation: &Operation<'_>) -> bool {
+    operation.kind() == Kind::Ok || !words::only_reads(operation)
+}
+
 /// Until when it may matter: what nobody knows may take effect at any later time.
 fn reach(operation: &Operation<'_>) -> u64 {
-    match operation.kind() {
-        Kind::Info | Kind::Invoke if !words::only_reads(operation) => u64::MAX,
-        _ => last_index(operation),
-    }
+    if operation.kind() == Kind::Info { u64::MAX } else { last_index(operation) }
 }
 
 /// How many events lie between this operation and those of the anomaly; 0 when they overlap.
@@ -229,9 +231,12 @@ fn width_of(text: &str) -> f64 {
 /// The picture: the processes' names stay, the rest scrolls.
 pub(super) fn picture(scene: &Scene<'_>) -> Markup {
     let axis = Axis::of(scene);
-    let processes: BTreeSet<Process> = scene.all().map(|(op, _)| op.invoke.process).collect();
-    let rows: BTreeMap<Process, usize> =
-        processes.into_iter().enumerate().map(|(row, process)| (process, row)).collect();
+    // Those of the anomaly first, in the order in which they came into it.
+    let mut rows: BTreeMap<Process, usize> = BTreeMap::new();
+    for (operation, _) in scene.all() {
+        let next = rows.len();
+        rows.entry(operation.invoke.process).or_insert(next);
+    }
     let head = if scene.windows.is_empty() { HEAD } else { HEAD + 18.0 };
     let top = |row: usize| head + row as f64 * ROW;
     let height = top(rows.len()) + FOOT;
@@ -303,9 +308,11 @@ fn ticks(scene: &Scene<'_>, axis: &Axis, height: f64) -> Markup {
     let first = axis.ends.first().map(|end| end.0);
     let chosen = axis.ends.iter().filter(|end| marked.contains(&end.0) || Some(end.0) == first);
     for (_, time, x) in chosen.filter(|_| timed) {
-        let text = match labels.is_empty() {
-            true => words::moment(*time),
-            false => format!("+{}", words::duration(time - begin)),
+        let text = match time.saturating_sub(begin) {
+            _ if labels.is_empty() => words::moment(*time),
+            // Milliseconds still matter when seconds have passed.
+            since @ 1_000_000_000.. => format!("+{}", words::moment(since)),
+            since => format!("+{}", words::duration(since)),
         };
         if *x >= free {
             free = x + width_of(&text);
