@@ -307,8 +307,8 @@ fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     match percent {
         p if p >= 99.995 || part == 0 => format!("{p:.0}%"),
-        p if p >= 99.0 || p < 1.0 => format!("{p:.2}%"),
-        p => format!("{p:.1}%"),
+        p if (1.0..99.0).contains(&p) => format!("{p:.1}%"),
+        p => format!("{p:.2}%"),
     }
 }
 
