@@ -97,6 +97,11 @@ impl Series {
         self.points.iter().all(|(time, _, _)| *time == 0)
     }
 
+    /// Without the last one, which is not over: a line through it would end in a fall.
+    fn whole_buckets(&self) -> u64 {
+        (self.end / self.bucket).max(1)
+    }
+
     /// How long each point of a line stands for.
     pub(super) fn bucket(&self) -> u64 {
         self.bucket
@@ -151,12 +156,14 @@ fn name(kind: Kind) -> &'static str {
 
 /// One path for each ending and density: a dot is a line of no length with round ends.
 fn dots(cells: &BTreeMap<(usize, i32, i32), u32>) -> String {
+    // Relative to the fullest cell: a long run must not be one dark block.
+    let fullest = cells.values().max().copied().unwrap_or(1);
     let mut paths: BTreeMap<(usize, u8), String> = BTreeMap::new();
     for ((ink, x, y), count) in cells {
         let density = match count {
-            1 => 1,
-            2..=5 => 2,
-            _ => 3,
+            count if count.saturating_mul(4) >= fullest => 3,
+            count if count.saturating_mul(30) >= fullest => 2,
+            _ => 1,
         };
         let path = paths.entry((*ink, density)).or_default();
         path.push_str(&format!("M{} {}h0", x * CELL + 1, y * CELL + 1));
@@ -181,8 +188,10 @@ pub(super) fn quantiles(series: &Series, windows: &[Window]) -> io::Result<Marku
             buckets.entry(time / series.bucket).or_default().push(*took);
         }
     }
+    let whole = series.whole_buckets();
     let lines: Vec<(u64, [f64; 4])> = buckets
         .into_iter()
+        .filter(|(place, _)| *place < whole)
         .filter_map(|(place, took)| {
             let q = super::quantiles::Quantiles::of(took)?;
             Some((place, [q.p50_ms, q.p95_ms, q.p99_ms, q.max_ms]))
@@ -209,8 +218,7 @@ pub(super) fn quantiles(series: &Series, windows: &[Window]) -> io::Result<Marku
 ///
 /// When plotters could not draw.
 pub(super) fn rates(series: &Series, windows: &[Window]) -> io::Result<Markup> {
-    // The last one is not over: it would look like a fall.
-    let whole = (series.end / series.bucket).max(1);
+    let whole = series.whole_buckets();
     let mut counts: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (time, _, kind) in &series.points {
         *counts.entry((name(*kind), time / series.bucket)).or_default() += 1;

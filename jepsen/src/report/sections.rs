@@ -35,7 +35,7 @@ pub(super) fn banner(summary: &RunSummary) -> Markup {
                 b { (summary.name()) }
                 @if summary.nodes > 0 { " · " (words::counted(u64::from(summary.nodes), "node", "nodes")) }
                 " · " (words::counted(summary.operation_count(), "operation", "operations"))
-                " · " (minutes)
+                @if summary.events > 0 { " · " (minutes) }
                 " · " (words::counted(summary.installed_count(), "fault", "faults")) " in force"
                 @if !summary.started.is_empty() { " · " (summary.started) }
             }
