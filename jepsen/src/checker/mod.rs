@@ -4,9 +4,12 @@
 //! finish.
 
 pub mod cycles;
+pub mod ledger;
 pub mod linear;
 pub mod logs;
+pub mod once;
 pub mod replicas;
+pub mod sums;
 
 use std::time::Duration;
 

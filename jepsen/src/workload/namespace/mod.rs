@@ -54,7 +54,7 @@ pub struct Namespace {
 
 impl Namespace {
     fn stem(&self) -> &str {
-        self.stem.get_or_init(|| format!("come-and-go-{:08x}", fastrand::Rng::new().u32(..)))
+        self.stem.get().map_or("come-and-go", String::as_str)
     }
 
     fn fresh(&self, names: &mut Names) -> Name {
@@ -93,7 +93,8 @@ impl Workload for Namespace {
         "namespace"
     }
 
-    async fn prepare(&self, _: &Api) -> Result<(), ApiError> {
+    async fn prepare(&self, api: &Api) -> Result<(), ApiError> {
+        self.stem.get_or_init(|| api.own("come-and-go"));
         Ok(())
     }
 
