@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::checker::{Budget, Checker};
-use crate::history::{History, Process, Value};
+use crate::history::{History, Process};
 use crate::verdict::{Validity, Verdict};
 
 /// The command line of `check`.
@@ -54,11 +54,11 @@ pub fn guessed(history: &History) -> Option<&'static str> {
         return Some(workload);
     }
     if names.contains("add") {
-        // A set is read as a list, a counter as a number.
-        let mut reads = clients().filter(|event| event.f == "read");
-        let number = |value: &Value| value.as_int().is_some();
-        let counter = reads.any(|event| {
-            number(&event.value) || event.value.as_keyed().is_some_and(|(_, value)| number(value))
+        // A set is read as a list, a counter as a number; of many counters each has its key.
+        let counter = clients().any(|event| match event.f.as_str() {
+            "add" => event.value.as_keyed().is_some(),
+            "read" => event.value.as_int().is_some(),
+            _ => false,
         });
         return Some(if counter { "counter" } else { "set" });
     }
