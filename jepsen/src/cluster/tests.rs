@@ -129,9 +129,9 @@ fn installed(history: &History, f: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a server's binary in TETRARCH_BINARY"]
 async fn a_plan_ends_healed_and_says_what_it_did() {
-    let history = ran("partition,kill,pause,packet,restarts", 3, 24).await;
+    let history = ran("partition,kill,pause,packet,restarts,transfer", 3, 24).await;
     assert!(history.events.iter().all(|event| event.process == Process::Nemesis));
-    let faults = ["partition", "kill", "pause", "packet", "restarts"];
+    let faults = ["partition", "kill", "pause", "packet", "restarts", "transfer"];
     let bit: usize = faults.iter().map(|f| installed(&history, &format!("start-{f}"))).sum();
     assert!(bit >= 2, "{bit}");
     assert_eq!(installed(&history, "heal"), 1);
