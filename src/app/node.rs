@@ -1,7 +1,7 @@
 //! One node, put together: disk, log, state, peers, groups, hall, front door.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
-use crate::peer::{PEER_PATH, PeerMetrics, Peers, Refusal, Transport};
+use crate::peer::{PEER_PATH, PeerMetrics, PeerOptions, Peers, Refusal, Transport};
 use crate::placement::Catalog;
 use crate::runtime::Env;
 use crate::runtime::limits::{ANNOUNCE_RETRY, CATALOG_PROPOSE_MAX, JOIN_RETRIES, PEERS_TICK};
@@ -79,8 +79,12 @@ impl Node {
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
-        let peers =
-            Peers::new(env.clone(), Arc::clone(&door) as Arc<_>, PeerMetrics::new(&metrics));
+        let peers = Peers::with_options(
+            env.clone(),
+            Arc::clone(&door) as Arc<_>,
+            PeerMetrics::new(&metrics),
+            PeerOptions { source: config.peer_source, ..PeerOptions::default() },
+        );
         let transport: Arc<dyn Transport> = Arc::new(peers.clone());
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
@@ -148,7 +152,7 @@ impl Node {
                     self.peers.set_peers(&self.door.others());
                     self.founding.charter(&plan(config), &self.peers).await?
                 }
-                Start::Join(endpoints) => self.join(endpoints).await?,
+                Start::Join(endpoints) => self.join(endpoints, config.peer_source).await?,
                 Start::Recover => return Err(nothing_to_recover(config)),
             },
         };
@@ -174,7 +178,11 @@ impl Node {
     }
 
     /// Asks the members to let this node in, under its own id and data directory.
-    async fn join(&self, endpoints: &[String]) -> Result<Charter, AppError> {
+    async fn join(
+        &self,
+        endpoints: &[String],
+        source: Option<IpAddr>,
+    ) -> Result<Charter, AppError> {
         let identity = self.door.identity();
         let failed = |reason: String| AppError::Join { endpoint: endpoints.join(", "), reason };
         let options = client::Options {
@@ -182,7 +190,8 @@ impl Node {
             timeout: CATALOG_PROPOSE_MAX,
             pinned: false,
         };
-        let client = Client::new(options, &self.env).map_err(|error| failed(error.to_string()))?;
+        let client = Client::bound_to(source, options, &self.env)
+            .map_err(|error| failed(error.to_string()))?;
         let request = JoinRequest {
             id: identity.node.0,
             address: self.address.clone(),

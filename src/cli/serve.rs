@@ -30,6 +30,9 @@ pub(super) struct ServeArgs {
     /// Where others reach it [default: as in founders, else listen].
     #[arg(long, env = "TETRARCH_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// Local address from which it connects to other nodes [default: the system's choice].
+    #[arg(long, env = "TETRARCH_PEER_SOURCE", value_name = "IP", id = "peer-source")]
+    peer_source: Option<String>,
     /// The node's id, at least 1, never used before; required.
     #[arg(long, env = "TETRARCH_NODE", value_name = "N")]
     node: Option<String>,
