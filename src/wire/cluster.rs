@@ -85,6 +85,9 @@ pub struct ReplicaView {
     pub node: u64,
     /// `leader`, `follower`, `candidate`, `learner`, `stopped`; `unknown` when it did not answer.
     pub role: String,
+    /// The newest term that it has promised to; it never falls.
+    #[serde(default)]
+    pub term: Option<u64>,
     /// Its last applied entry.
     pub applied: Option<u64>,
     /// Its last appended entry.
