@@ -265,11 +265,14 @@ impl Line {
     fn take(&mut self, finished: &Finished) {
         self.said = Some(finished.summary.validity);
         self.dir = Some(finished.dir.clone());
-        let worst = finished.verdicts.iter().max_by_key(|verdict| verdict.validity);
+        let worst = finished.summary.validity;
+        let worst = || finished.verdicts.iter().filter(move |verdict| verdict.validity == worst);
         let kind = |verdict: &Verdict| verdict.anomalies.first().map(|found| found.kind.clone());
         let reason = |verdict: &Verdict| kind(verdict).unwrap_or_else(|| verdict.reason.clone());
-        self.checker = worst.map(|verdict| verdict.checker.clone()).unwrap_or_default();
-        self.reason = worst.map(reason).unwrap_or_default();
+        let names: Vec<&str> = worst().map(|verdict| verdict.checker.as_str()).collect();
+        self.checker = names.join(", ");
+        // Those of the workload come first.
+        self.reason = worst().next().map(reason).unwrap_or_default();
     }
 }
 

@@ -95,7 +95,7 @@ where
     let warning = planted::warning().map_err(Failure::usage)?;
     start_log_lines(&config);
     if let Some(warning) = warning {
-        tracing::error!("{warning}");
+        tracing::warn!("{warning}");
     }
     if args.stop_with_stdin {
         stop_with_stdin();

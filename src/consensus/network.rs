@@ -176,6 +176,8 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 input_ended: false,
                 in_flight: VecDeque::new(),
                 bytes: 0,
+                fits: false,
+                told: 0,
             };
             Ok(stream::unfold(Some(flow), Flow::next).boxed())
         })
@@ -271,6 +273,10 @@ struct Flow<'s, S> {
     input_ended: bool,
     in_flight: VecDeque<usize>,
     bytes: usize,
+    /// For a planted bug: whether the follower has taken a request, and how many of those in flight
+    /// count as taken already.
+    fits: bool,
+    told: usize,
 }
 
 impl<S> fmt::Debug for Flow<'_, S> {
@@ -298,8 +304,11 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                     let finished = flow.finish(answer);
                     match finished {
                         // It was told when it was sent.
-                        (Ok(Ok(_)), Some(same)) if planted::active(Bug::AckBeforeCommit) => {
+                        (Ok(Ok(_)), Some(same))
+                            if planted::active(Bug::AckBeforeCommit) && same.told > 0 =>
+                        {
                             flow = same;
+                            flow.told -= 1;
                         }
                         finished => return Some(finished),
                     }
@@ -315,7 +324,11 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                     if flow.stream.send.send(bytes).await.is_err() {
                         return Some((Err(network("append stream closed")), None));
                     }
-                    if planted::active(Bug::AckBeforeCommit) {
+                    if planted::active(Bug::AckBeforeCommit)
+                        && flow.fits
+                        && flow.told + 1 == flow.in_flight.len()
+                    {
+                        flow.told += 1;
                         let last = request.entries.last().map(|entry| entry.log_id);
                         return Some((Ok(Ok(last.or(request.prev_log_id))), Some(flow)));
                     }
@@ -333,6 +346,7 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
         self.bytes -= sent.unwrap_or(0);
         // After an error, of the network or of Raft, the stream is over: openraft opens another.
         let goes_on = matches!(&result, Ok(Ok(_)));
+        self.fits |= goes_on;
         (result, goes_on.then_some(self))
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod print;
+mod self_test;
 mod test;
 mod test_all;
 
@@ -33,6 +34,8 @@ enum Command {
     Test(test::TestArgs),
     /// Runs every workload under every nemesis, and shows the table of verdicts
     TestAll(test_all::TestAllArgs),
+    /// Switches on one bug after the other in a server built with planted bugs, and must find each
+    SelfTest(self_test::SelfTestArgs),
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Test(args) => on_a_runtime(test::test(args)),
         Command::TestAll(args) => on_a_runtime(test_all::test_all(args)),
+        Command::SelfTest(args) => on_a_runtime(self_test::self_test(args)),
     };
     match done {
         Ok(validity) => ExitCode::from(code(validity)),

@@ -1,87 +1,87 @@
-//! `tetrarch-jepsen self-test`: finds the bugs that a server was built with.
+//! `self-test`: finds the bugs that a server was built with.
 //!
-//! Promises: exit code 0 only when every bug was found and every control passed; 1 when one was missed
-//! or a control found something; 3 when nothing could be tested. The last file it writes is the table
-//! for the documentation. Relies on [`crate::selftest`].
+//! Promises: `valid` only when every bug was found and every control came out as it must; `invalid`
+//! when one did not. Relies on [`crate::selftest`].
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::json;
 
+use super::args::duration;
+use super::print;
 use crate::cluster::Backend;
 use crate::progress::Progress;
 use crate::selftest::{Line, SelfTest, table};
+use crate::verdict::Validity;
 
-/// Finds planted bugs.
-#[derive(Clone, Debug, Args)]
-pub struct SelfTestArgs {
-    /// A server built with `--features planted-bugs`.
+/// The flags of `self-test`.
+#[derive(Debug, Args)]
+pub(super) struct SelfTestArgs {
+    /// A server built with `--features planted-bugs`
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
-    /// Only these bugs, separated by commas.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    /// Only these bugs
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     only: Vec<String>,
-    /// How long each bug may take to find, in seconds, with starts and verdicts.
-    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
-    time_limit: u64,
-    /// Nodes of each cluster.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// How long each bug may take to find, with starts and verdicts
+    #[arg(long, default_value = "180s", value_parser = duration)]
+    time_limit: Duration,
+    /// Nodes of each cluster
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7))]
     nodes: u32,
-    /// Leaves out the same tests without bugs.
+    /// Leaves out the same tests without bugs
     #[arg(long)]
     no_controls: bool,
-    /// All randomness comes from it.
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    /// Where all randomness comes from
+    #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where runs are kept.
-    #[arg(long, value_name = "DIR", default_value = "store")]
+    /// Where runs are kept
+    #[arg(long, default_value = "store")]
     store: PathBuf,
-    /// Where the table is written as Markdown.
+    /// Where the table is written as Markdown
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// Prints the lines as JSON.
+    /// Prints one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Runs it; the exit code.
-pub async fn run(args: SelfTestArgs, progress: &Progress) -> u8 {
+/// Runs it, and prints the table.
+pub(super) async fn self_test(args: SelfTestArgs) -> Result<Validity, String> {
     let test = SelfTest {
-        binary: args.binary,
+        // Processes are started from other directories.
+        binary: args.binary.canonicalize().unwrap_or_else(|_| args.binary.clone()),
         only: args.only,
-        time_limit: Duration::from_secs(args.time_limit),
+        time_limit: args.time_limit,
         nodes: args.nodes,
         backend: Backend::Proxy,
         controls: !args.no_controls,
         seed: args.seed,
         store: args.store,
     };
-    let tell = |line: &Line| {
-        let mark = if line.is_passed() { "ok    " } else { "MISSED" };
-        let (bug, workload, nemesis) = (&line.bug, &line.workload, &line.nemesis);
-        anstream::eprintln!("{mark} {bug:<28} {workload} under {nemesis}: {}", line.reason);
-    };
-    let lines = match test.run(progress, tell).await {
-        Ok(lines) => lines,
-        Err(error) => {
-            anstream::eprintln!("{error}");
-            return 3;
-        }
-    };
-    if let Some(path) = &args.markdown
-        && let Err(error) = std::fs::write(path, table::markdown(&lines))
-    {
-        anstream::eprintln!("{}: {error}", path.display());
-        return 3;
+    let progress = Progress::new(!args.json);
+    let lines = test.run(&progress, |line| print::complain(told(line))).await;
+    progress.done();
+    let lines = lines.map_err(|error| error.to_string())?;
+    if let Some(path) = &args.markdown {
+        std::fs::write(path, table::markdown(&lines))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
+    let passed = lines.iter().all(Line::is_passed);
     if args.json {
-        match serde_json::to_string_pretty(&lines) {
-            Ok(text) => anstream::println!("{text}"),
-            Err(error) => anstream::eprintln!("{error}"),
-        }
+        print::line(json!({ "passed": passed, "lines": lines }));
     } else {
-        anstream::println!("{}", table::text(&lines));
+        print::line(table::text(&lines));
     }
-    u8::from(!lines.iter().all(Line::is_passed))
+    Ok(if passed { Validity::Valid } else { Validity::Invalid })
+}
+
+/// What came of a row, in one line.
+fn told(line: &Line) -> String {
+    let mark = if line.is_passed() { "ok" } else { "MISSED" };
+    let name = if line.bug.is_empty() { &line.what } else { &line.bug };
+    let Line { workload, nemesis, checker, reason, .. } = line;
+    format!("{mark:<6} {name:<28} {workload} under {nemesis}: {checker}: {reason}")
 }

@@ -47,6 +47,10 @@ impl Row {
         Self { rate, ..self }
     }
 
+    const fn flags(self, flags: &'static [&'static str]) -> Self {
+        Self { flags, ..self }
+    }
+
     const fn seconds(self, seconds: u64) -> Self {
         Self { seconds, ..self }
     }
@@ -60,12 +64,19 @@ impl Row {
 /// Few groups, so that each has much to do.
 const FEW_GROUPS: &[&str] = &["--groups", "4"];
 
+/// One group, so that requests meet in batches.
+const ONE_GROUP: &[&str] = &["--groups", "1"];
+
 /// Every bug, with the test that must find it.
 pub const ROWS: &[Row] = &[
     Row::new("stale-read", "linearizable reads are answered from the node's own copy"),
-    Row::new("follower-read-unapplied", "a follower reads before it has applied the read index"),
+    Row::new("follower-read-unapplied", "a follower reads before it has applied the read index")
+        .by("register", "pause:one")
+        .seconds(20),
     Row::new("cas-old-value", "a condition is compared with a value of just before, too"),
-    Row::new("swapped-answers", "requests of a batch get each other's answers"),
+    Row::new("swapped-answers", "requests of a batch get each other's answers")
+        .rate(3000)
+        .flags(ONE_GROUP),
     Row::new("removed-row-reappears", "where a row was removed the checkpoint's is shown"),
     Row::new("read-index-without-quorum", "the leader says the read index without a quorum")
         .by("register", "partition:leaders")
@@ -74,25 +85,29 @@ pub const ROWS: &[Row] = &[
         .by("register", "partition:leaders")
         .seconds(20),
     Row::new("no-step-down", "a leader that cannot hear a quorum goes on serving reads")
-        .by("register", "partition:one-way")
+        .by("register", "partition:leaders,partition:one-way")
         .seconds(20),
     Row::new("ack-before-commit", "an entry counts as stored at a follower once it is sent")
-        .by("register", "partition:leaders,kill:leaders")
+        .by("register", "partition:leaders")
         .seconds(20),
     Row::new("ack-before-flush", "the log says that a batch is durable without a sync")
         .by("register", "power-cut")
         .seconds(25),
     Row::new("lose-last-of-group-commit", "the last entries of a batch wait for the next batch")
-        .by("register", "kill:all")
+        .by("register", "kill:all,kill:one")
         .rate(100)
         .seconds(25),
     Row::new("truncate-committed", "a start takes the last entries for a torn tail")
-        .by("register", "kill:all")
+        .by("register", "kill:all,kill:one")
         .seconds(20),
-    Row::new("skip-vote-fsync", "votes never reach the disk").by("terms", "kill:all").seconds(20),
-    Row::new("forget-vote", "the vote is not read at a start").by("terms", "kill:all").seconds(20),
+    Row::new("skip-vote-fsync", "votes never reach the disk")
+        .by("terms", "kill:all,kill:one")
+        .seconds(20),
+    Row::new("forget-vote", "the vote is not read at a start")
+        .by("terms", "kill:all,kill:one")
+        .seconds(20),
     Row::new("snapshot-misses-last", "a checkpoint names entries that are not in it")
-        .by("register", "kill:all")
+        .by("register", "kill:all,kill:one")
         .seconds(25),
     Row::new("apply-twice", "entries are applied twice after a start")
         .by("append", "kill:one")
@@ -144,9 +159,8 @@ pub fn controls(rows: &[Row]) -> Vec<Row> {
     let mut controls: Vec<Row> = Vec::new();
     for row in rows {
         let control = row.control();
-        let is_same = |known: &Row| {
-            (known.workload, known.nemesis) == (control.workload, control.nemesis)
-        };
+        let is_same =
+            |known: &Row| (known.workload, known.nemesis) == (control.workload, control.nemesis);
         if !controls.iter().any(is_same) {
             controls.push(control);
         }
@@ -169,9 +183,8 @@ mod tests {
         assert!(controls.len() < ROWS.len());
         assert!(controls.iter().all(|row| row.bug.is_empty()));
         for row in ROWS {
-            let same = |known: &&Row| {
-                (known.workload, known.nemesis) == (row.workload, row.nemesis)
-            };
+            let same =
+                |known: &&Row| (known.workload, known.nemesis) == (row.workload, row.nemesis);
             assert_eq!(controls.iter().filter(same).count(), 1);
         }
     }

@@ -87,7 +87,10 @@ mod tests {
     #[test]
     fn a_line_says_what_was_found_and_when_and_what_should_have_been() {
         let found = markdown(&[line(Some(Validity::Invalid))]);
-        assert!(found.contains("| invalid | linear: stale \\| read | 1.2 s | 31 s, 2 tries |"), "{found}");
+        assert!(
+            found.contains("| invalid | linear: stale \\| read | 1.2 s | 31 s, 2 tries |"),
+            "{found}"
+        );
         let missed = text(&[line(Some(Validity::Valid)), line(None)]);
         assert!(missed.contains("valid (not") && missed.contains("no verdict"), "{missed}");
     }

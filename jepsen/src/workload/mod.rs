@@ -22,6 +22,7 @@ pub mod scan;
 pub mod sessions;
 pub mod set;
 pub mod stale;
+pub mod terms;
 #[cfg(test)]
 pub(crate) mod tests_history;
 pub mod watch;
@@ -131,10 +132,16 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(stale::Stale::default()),
         Box::new(scan::Scan::default()),
         Box::new(namespace::Namespace::default()),
+        Box::new(terms::Terms),
     ]
+}
+
+/// Tests that a right store must fail: they show that the harness sees.
+pub fn controls() -> Vec<Box<dyn Workload>> {
+    vec![Box::new(stale::RegisterStale::default())]
 }
 
 /// A fresh workload by its name on the command line.
 pub fn by_name(name: &str) -> Option<Box<dyn Workload>> {
-    all().into_iter().find(|workload| workload.name() == name)
+    all().into_iter().chain(controls()).find(|workload| workload.name() == name)
 }

@@ -126,7 +126,12 @@ impl Checker for TermsNeverFall {
         let looks = operations.iter().filter_map(|operation| {
             let done = operation.complete.filter(|event| event.kind == Kind::Ok)?;
             let (Value::Map(terms), Some(node)) = (&done.value, done.node) else { return None };
-            (done.f == "observe").then_some(Look { began: operation.invoke.index, done, node, terms })
+            (done.f == "observe").then_some(Look {
+                began: operation.invoke.index,
+                done,
+                node,
+                terms,
+            })
         });
         let mut looks: Vec<Look<'_>> = looks.collect();
         if looks.is_empty() {
