@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::{self, RAFT_CALL, RAFT_STREAM, RaftCall, SNAPSHOT};
 use super::codec;
+use openraft::raft::StreamAppendError;
+
 use super::types::{
     AppendRequest, AppendResponse, LogId, RpcError, Snapshot, SnapshotResponse, StoredMembership,
     StreamAppendResult, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,
@@ -72,11 +74,11 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     type Network = Network;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
-        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: false }
+        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: false, told: false }
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
-        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: true }
+        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: true, told: false }
     }
 }
 
@@ -86,6 +88,8 @@ pub struct Network {
     factory: NetworkFactory,
     target: NodeId,
     is_heartbeat: bool,
+    /// For a planted bug: whether a request was called taken that may not have been.
+    told: bool,
 }
 
 impl Network {
@@ -301,6 +305,7 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
             tokio::select! {
                 biased;
                 answer = answer_within(&mut flow.stream, flow.in_flight.is_empty()) => {
+                    let is_told = flow.network.told;
                     let finished = flow.finish(answer);
                     match finished {
                         // It was told when it was sent.
@@ -309,6 +314,10 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                         {
                             flow = same;
                             flow.told -= 1;
+                        }
+                        // openraft would notice that the follower does not have it.
+                        (Ok(Err(StreamAppendError::Conflict(_))), _) if is_told => {
+                            return Some((Err(network("a conflict is kept quiet")), None));
                         }
                         finished => return Some(finished),
                     }
@@ -329,6 +338,7 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                         && flow.told + 1 == flow.in_flight.len()
                     {
                         flow.told += 1;
+                        flow.network.told = true;
                         let last = request.entries.last().map(|entry| entry.log_id);
                         return Some((Ok(Ok(last.or(request.prev_log_id))), Some(flow)));
                     }
