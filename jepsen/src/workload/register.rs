@@ -151,7 +151,7 @@ impl Workload for Register {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![("read", 50), ("write", 50), ("cas", 10), ("delete", 5)]
+        vec![("read", 50), ("write", 50), ("cas", 10)]
     }
 }
 
