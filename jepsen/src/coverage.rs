@@ -20,7 +20,7 @@ const NAME: &str = "coverage";
 /// What happens at once is felt for so long, in nanoseconds.
 const AFTERMATH: u64 = 5_000_000_000;
 /// Faults after which leaders must have changed.
-const DEPOSING: &[&str] = &["kill", "pause", "power-cut"];
+const DEPOSING: &[&str] = &["kill", "pause", "power"];
 /// What the nemesis notes and does not break.
 const NOTES: &[&str] = &["heal"];
 

@@ -20,14 +20,13 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use openraft::errors::{NetworkError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
+use openraft::raft::StreamAppendError;
 use openraft::{AnyError, EmptyNode, OptionalSend};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::channel::{self, RAFT_CALL, RAFT_STREAM, RaftCall, SNAPSHOT};
 use super::codec;
-use openraft::raft::StreamAppendError;
-
 use super::types::{
     AppendRequest, AppendResponse, LogId, RpcError, Snapshot, SnapshotResponse, StoredMembership,
     StreamAppendResult, TransferRequest, TransferResponse, TypeConfig, Vote, VoteRequest,

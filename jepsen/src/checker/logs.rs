@@ -30,7 +30,6 @@ const BAD: &[(&str, &str)] = &[
     ("memory allocation of", "memory"),
     ("corrupt", "corruption"),
     ("checksum", "corruption"),
-    (" error ", "error"),
     ("\"level\":\"error\"", "error"),
 ];
 
@@ -144,9 +143,12 @@ impl Found {
 /// What a line is: `None` good, `Some(None)` bad and allowed, otherwise the kind. Levels in colour
 /// are still levels.
 fn judge(line: &str) -> Option<Option<&'static str>> {
-    let line = plain(line).to_lowercase();
-    let padded = format!(" {line} ");
-    let (_, kind) = BAD.iter().find(|(text, _)| padded.contains(text))?;
+    let line = plain(line);
+    // The level stands behind the time; further on `error` is only a word.
+    let is_error = line.split_whitespace().take(2).any(|word| word == "ERROR");
+    let line = line.to_lowercase();
+    let found = BAD.iter().find(|(text, _)| line.contains(text)).map(|(_, kind)| kind);
+    let kind = found.or(is_error.then_some(&"error"))?;
     let allowed = *kind != "panic"
         && ALLOWED.iter().any(|(texts, _)| texts.iter().all(|text| line.contains(text)));
     Some((!allowed).then_some(*kind))

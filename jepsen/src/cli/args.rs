@@ -49,8 +49,8 @@ pub(super) struct RunArgs {
     /// How long clients and nemesis are at it
     #[arg(long, default_value = "60s", value_parser = duration)]
     time_limit: Duration,
-    /// Clients at a time: a number, or `4n` for four for each node
-    #[arg(long, default_value = "4n", value_parser = concurrency)]
+    /// Clients at a time: a number, or `10n` for ten for each node
+    #[arg(long, default_value = "10n", value_parser = concurrency)]
     concurrency: Concurrency,
     /// Operations per second of all clients together; 0 for as many as they can
     #[arg(long, default_value_t = 500.0, value_parser = rate)]

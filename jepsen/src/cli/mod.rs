@@ -4,6 +4,7 @@
 //! harness could not do its work. `--json` prints one object on one line and nothing else.
 
 mod args;
+pub mod check;
 mod print;
 mod self_test;
 mod test;
@@ -14,7 +15,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::checker::Checker;
 use crate::verdict::Validity;
+use crate::workload;
 
 /// What the process ends with when the harness failed.
 const FAILED: u8 = 3;
@@ -34,8 +37,13 @@ enum Command {
     Test(test::TestArgs),
     /// Runs every workload under every nemesis, and shows the table of verdicts
     TestAll(test_all::TestAllArgs),
+<<<<<<< HEAD
     /// Switches on one bug after the other in a server built with planted bugs, and must find each
     SelfTest(self_test::SelfTestArgs),
+=======
+    /// Judges any history, ours or another's
+    Check(check::CheckArgs),
+>>>>>>> stage
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -51,7 +59,15 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Test(args) => on_a_runtime(test::test(args)),
         Command::TestAll(args) => on_a_runtime(test_all::test_all(args)),
+<<<<<<< HEAD
         Command::SelfTest(args) => on_a_runtime(self_test::self_test(args)),
+=======
+        Command::Check(args) => {
+            let checked = check::check(&args, &checkers_for, &mut anstream::stdout().lock());
+            // Who no longer reads the verdict still gets the exit code that there is no verdict.
+            return ExitCode::from(checked.unwrap_or(FAILED));
+        }
+>>>>>>> stage
     };
     match done {
         Ok(validity) => ExitCode::from(code(validity)),
@@ -60,6 +76,11 @@ pub fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// The checkers of a workload.
+fn checkers_for(workload: &str) -> Option<Vec<Box<dyn Checker>>> {
+    workload::by_name(workload).map(|workload| workload.checkers())
 }
 
 /// The exit code of a verdict.

@@ -20,7 +20,8 @@ use crate::verdict::Validity;
 use crate::workload;
 
 /// Composed plans that are tried besides each fault alone.
-const COMPOSED: &[&str] = &["partition,kill", "partition,pause", "kill,pause,packet", "all"];
+const COMPOSED: &[&str] =
+    &["partition,kill", "pause,packet", "clock,pause", "power,partition", "disk,kill", "all"];
 
 /// The flags of `test-all`.
 #[derive(Debug, Args)]

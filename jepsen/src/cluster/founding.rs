@@ -14,10 +14,12 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::crew::Crew;
+use super::disk::Disk;
 use super::links::Links;
 use super::seat::{Entry, Place, Recipe, Seat};
+use super::shim::Shim;
 use super::view::Asks;
-use super::{Backend, Cluster, ClusterError, ClusterOptions, proxy};
+use super::{Backend, Cluster, ClusterError, ClusterOptions, proxy, tools};
 
 /// Most nodes of a cluster.
 const NODES_MAX: u32 = 7;
@@ -87,13 +89,55 @@ async fn seats(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
         missing: Vec::new(),
     };
     for (number, place) in places {
-        let seat = Seat::new(number, place, entry.clone(), &recipe);
+        let mut seat = Seat::new(number, place, entry.clone(), &recipe);
+        let missing = equip(&mut seat, options).await;
+        // The same is missing for all of them.
+        for why in missing {
+            if !cluster.missing.contains(&why) {
+                cluster.missing.push(why);
+            }
+        }
         seat.wipe().map_err(ClusterError::io("cannot empty a data directory"))?;
         cluster.urls.insert(number, seat.url());
         cluster.logs.push((number, seat.log.clone()));
         cluster.seats.insert(number, Mutex::new(seat));
     }
     Ok(cluster)
+}
+
+/// Gives a seat the disk and the shim that were asked for; what cannot be had is told, and the faults
+/// that would need it skip themselves.
+async fn equip(seat: &mut Seat, options: &ClusterOptions) -> Vec<String> {
+    let mut missing = Vec::new();
+    if options.own_disks {
+        let made = match tools::compiled(tools::POWER, &options.dir).await {
+            Ok(power) => Disk::make(&options.dir, seat.number, &power).await,
+            Err(why) => Err(why),
+        };
+        match made {
+            Ok(disk) => {
+                seat.data = disk.at.join("data");
+                seat.disk = Some(disk);
+            }
+            Err(why) => missing.push(format!("disks of the nodes' own: {why}")),
+        }
+    }
+    if options.shim {
+        // The directory must be there, so that the name that the kernel gives it is known.
+        let dir = seat.disk.as_ref().map_or_else(|| options.dir.join("data"), |d| d.at.clone());
+        let control = options.dir.join(format!("shim-{}", seat.number));
+        let made = match tools::compiled(tools::FAULT, &options.dir).await {
+            Ok(library) => fs::create_dir_all(&dir)
+                .and_then(|()| Shim::make(&library, &control, &dir))
+                .map_err(|error| error.to_string()),
+            Err(why) => Err(why),
+        };
+        match made {
+            Ok(shim) => seat.shim = Some(shim),
+            Err(why) => missing.push(format!("the fault shim: {why}")),
+        }
+    }
+    missing
 }
 
 async fn place(

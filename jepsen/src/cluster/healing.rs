@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::disk::Disk;
 use super::seat::{Entry, Seat};
-use super::{Cluster, ClusterError};
+use super::{ClockFault, Cluster, ClusterError, DiskFault};
 
 /// Longest time from the end of all faults to a cluster that is ready.
 const HEALED_WITHIN: Duration = Duration::from_secs(180);
@@ -20,8 +21,15 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How often a node that ends by itself is started again before that is called a failure.
 const STARTS_MAX: u32 = 6;
 /// What nodes say, by `docs/operations.md`, when only a replacement helps.
-const UNFIT: &[&str] =
-    &["corrupt at offset", "data directory is not the one", "data directory is an old copy"];
+const UNFIT: &[&str] = &[
+    "corrupt at offset",
+    "data directory is not the one",
+    "data directory is an old copy",
+    "refused before and stays refused",
+    "is damaged",
+    "format version",
+    "was removed from the cluster",
+];
 
 impl Cluster {
     /// Undoes everything that was broken and waits until all nodes run and are ready.
@@ -33,10 +41,7 @@ impl Cluster {
         self.own_failure()?;
         self.links.clear();
         for seat in self.seats.values() {
-            let mut seat = seat.lock().await;
-            if let Some(process) = &mut seat.process {
-                process.resume();
-            }
+            seat.lock().await.undo()?;
         }
         let healed = timeout(HEALED_WITHIN, self.all_ready()).await;
         match healed {
@@ -54,10 +59,10 @@ impl Cluster {
     async fn all_ready(&self) -> Result<(), ClusterError> {
         let mut starts: BTreeMap<u32, u32> = BTreeMap::new();
         loop {
-            let (mut waiting, mut unfit) = (0, Vec::new());
+            let (mut waiting, mut unfit, mut new) = (0, Vec::new(), Vec::new());
             for (number, seat) in &self.seats {
                 let mut seat = seat.lock().await;
-                if seat.unfit().is_some() && !seat.runs() {
+                if !seat.runs() && seat.unfit().is_some() {
                     unfit.push(*number);
                     continue;
                 }
@@ -71,19 +76,28 @@ impl Cluster {
                     let what = format!("node {number} cannot be started");
                     seat.start().await.map_err(ClusterError::io(what))?;
                 }
+                if seat.replaces.is_some() {
+                    new.push(*number);
+                    continue;
+                }
                 let url = seat.url();
                 drop(seat);
                 waiting += usize::from(self.asks.ready(&url).await.is_err());
             }
+            // The others first: they must agree to a replacement.
             if waiting == 0 {
-                match unfit.first() {
-                    None => return Ok(()),
-                    // The others first: they must agree to the replacement.
-                    Some(node) => self.replace_unfit(*node).await?,
+                match (unfit.first(), new.first()) {
+                    (None, None) => break,
+                    (Some(node), _) => self.vacate(*node).await?,
+                    (None, Some(node)) => self.settle(*node).await?,
                 }
             }
             sleep(ASK_EVERY).await;
         }
+        for seat in self.seats.values() {
+            seat.lock().await.damage = None;
+        }
+        Ok(())
     }
 
     async fn who_is_late(&self) -> String {
@@ -100,39 +114,54 @@ impl Cluster {
         words.join("\n")
     }
 
-    /// Empties a seat and lets a node with a new id take it, and the old one's replicas.
-    async fn replace_unfit(&self, node: u32) -> Result<(), ClusterError> {
+    /// Empties a seat and starts a node with a new id there, which joins the cluster.
+    pub(super) async fn vacate(&self, node: u32) -> Result<(), ClusterError> {
         let (mut newest, mut members) = (0, Vec::new());
         for (number, seat) in &self.seats {
             let mut seat = seat.lock().await;
             newest = newest.max(seat.server);
-            if *number != node && seat.runs() {
+            if *number != node && seat.runs() && seat.replaces.is_none() {
                 members.push(seat.url());
             }
         }
         for view in self.views().await {
             newest = view.nodes.iter().map(|known| known.id).fold(newest, u64::max);
         }
-        let broken =
-            |why: String| ClusterError::Broken(format!("node {node} is not replaced: {why}"));
-        let asked = members.first().ok_or_else(|| broken("no other node runs".to_owned()))?;
+        if members.is_empty() {
+            let words = format!("no other node runs through which node {node} could be replaced");
+            return Err(ClusterError::Broken(words));
+        }
+        let Some(seat) = self.seats.get(&node) else { return Ok(()) };
+        let mut seat = seat.lock().await;
+        seat.kill().await;
+        seat.wipe().map_err(ClusterError::io(format!("cannot empty node {node}")))?;
+        // One that was itself not done with replacing: its predecessor is still the one to go.
+        seat.replaces = Some(seat.replaces.unwrap_or(seat.server));
+        seat.server = newest + 1;
+        seat.damage = None;
+        seat.entry = Entry::Join(members.join(","));
+        seat.start().await.map_err(ClusterError::io(format!("cannot start node {node}")))
+    }
+
+    /// Lets the node of a vacated seat take over the replicas of the one before. May be dropped and
+    /// begun again at any time: naming the same two again changes nothing.
+    pub(super) async fn settle(&self, node: u32) -> Result<(), ClusterError> {
         let Some(seat) = self.seats.get(&node) else { return Ok(()) };
         let (old, new, url) = {
-            let mut seat = seat.lock().await;
-            let old = seat.server;
-            seat.wipe().map_err(ClusterError::io(format!("cannot empty node {node}")))?;
-            seat.server = newest + 1;
-            seat.entry = Entry::Join(members.join(","));
-            seat.start().await.map_err(ClusterError::io(format!("cannot start node {node}")))?;
+            let seat = seat.lock().await;
+            let Some(old) = seat.replaces else { return Ok(()) };
             (old, seat.server, seat.url())
         };
-        // Known to the others, but without a replica it has nothing to be ready for.
-        self.until(asked, |view| view.nodes.iter().any(|known| known.id == new)).await;
+        // It passes on what it is asked, and knows nobody before it has joined.
+        self.until(&url, |view| view.nodes.iter().any(|known| known.id == new)).await;
         loop {
-            match self.asks.replace(asked, old, new).await {
+            match self.asks.replace(&url, old, new).await {
                 Ok(()) => break,
-                Err(why) if why.contains("\"refused\"") => return Err(broken(why)),
-                // Asked again until the time for healing is over: naming the same two changes nothing.
+                Err(why) if why.contains("\"refused\"") => {
+                    return Err(ClusterError::Broken(format!(
+                        "node {node} is not replaced: {why}"
+                    )));
+                }
                 Err(_) => sleep(ASK_EVERY).await,
             }
         }
@@ -141,10 +170,11 @@ impl Cluster {
                 |known: &super::view::NodeView| known.id == old && known.state == "removed";
             view.moves_left == 0 && view.nodes.iter().any(removed)
         };
-        self.until(asked, gone).await;
+        self.until(&url, gone).await;
         while self.asks.ready(&url).await.is_err() {
             sleep(ASK_EVERY).await;
         }
+        seat.lock().await.replaces = None;
         Ok(())
     }
 
@@ -162,10 +192,25 @@ impl Cluster {
 }
 
 impl Seat {
-    /// Why the node can never start again in its directory, if it has said so.
+    /// Undoes what concerns this seat alone.
+    fn undo(&mut self) -> Result<(), ClusterError> {
+        if let Some(process) = &mut self.process {
+            process.resume();
+        }
+        if let Some(shim) = &self.shim {
+            let undone = shim.set_disk(DiskFault::default());
+            let undone = undone.and_then(|()| shim.set_clock(ClockFault::default()));
+            undone.map_err(ClusterError::io("a fault shim cannot be told to stop"))?;
+        }
+        let freed = self.disk.as_ref().map_or(Ok(()), Disk::free);
+        freed.map_err(|why| ClusterError::Broken(format!("a full disk stays full: {why}")))
+    }
+
+    /// Why the node can never start again in its directory, if that was its last word.
     pub(super) fn unfit(&self) -> Option<String> {
         let words = self.words();
-        let line = words.lines().rev().find(|line| UNFIT.iter().any(|said| line.contains(said)))?;
-        Some(line.trim().to_owned())
+        // What it says of others in its log lines does not count, only why it ended itself.
+        let last = words.lines().rev().find(|line| line.starts_with("error:"))?;
+        UNFIT.iter().any(|said| last.contains(said)).then(|| last.to_owned())
     }
 }

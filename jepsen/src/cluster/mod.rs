@@ -5,12 +5,16 @@
 //! addresses for the whole run, whatever happens to what sits there.
 
 mod crew;
+mod damage;
+mod disk;
 mod founding;
 mod healing;
 mod links;
 mod process;
 mod proxy;
 mod seat;
+mod shim;
+mod tools;
 mod trouble;
 mod view;
 
@@ -25,7 +29,9 @@ use links::Links;
 use seat::Seat;
 use view::{Asks, View};
 
+pub use damage::{DAMAGES, Damage};
 pub use links::{Block, LinkCounts, Shape};
+pub use shim::{ClockFault, DiskFault, ShimCounts};
 pub use trouble::Miss;
 
 /// How links between nodes are broken.
@@ -188,7 +194,9 @@ impl Cluster {
         self.crew.dismiss();
         for seat in self.seats.values() {
             // What cannot be removed is only in the way of the next disk check.
-            drop(seat.lock().await.wipe());
+            let mut seat = seat.lock().await;
+            drop(seat.wipe());
+            seat.disk = None;
         }
     }
 }

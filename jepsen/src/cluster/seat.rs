@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use super::disk::Disk;
 use super::process::{Process, dies_with_us};
+use super::shim::Shim;
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 12;
@@ -54,6 +56,14 @@ pub(super) struct Seat {
     /// Where the part of the log begins that the present process wrote.
     log_from: u64,
     pub(super) process: Option<Process>,
+    /// A file system of its own, where there is one.
+    pub(super) disk: Option<Disk>,
+    /// What makes its disk fail and moves its clock, where there is one.
+    pub(super) shim: Option<Shim>,
+    /// What was done to its files since it was last known to be whole.
+    pub(super) damage: Option<String>,
+    /// The id of the node that the present one is to replace, until it has.
+    pub(super) replaces: Option<u64>,
 }
 
 impl Seat {
@@ -72,6 +82,10 @@ impl Seat {
             log: place.log,
             log_from: 0,
             process: None,
+            disk: None,
+            shim: None,
+            damage: None,
+            replaces: None,
         }
     }
 
@@ -105,6 +119,9 @@ impl Seat {
             }
         }
         command.envs(self.recipe.environment.iter().map(|(name, text)| (name, text)));
+        if let Some(shim) = &self.shim {
+            command.envs(shim.environment());
+        }
         command.args(["serve", "--node", &self.server.to_string()]);
         command.args(["--listen", &self.listen.to_string(), "--advertise", &self.advertise]);
         command.args(["--peer-source", &self.source.to_string()]);

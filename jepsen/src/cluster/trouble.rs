@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::MutexGuard;
 use tokio::time::{sleep, timeout};
 
 use super::seat::Seat;
-use super::{Block, Cluster, LinkCounts, Shape};
+use super::{Block, ClockFault, Cluster, DiskFault, LinkCounts, Shape, ShimCounts};
 
 /// How often counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -129,6 +130,64 @@ impl Cluster {
         Ok(())
     }
 
+    /// Says what a node's disk does wrong from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the node has no shim.
+    pub async fn set_disk(&self, node: u32, fault: DiskFault) -> Result<(), Miss> {
+        match &self.seat(node).await?.shim {
+            Some(shim) => shim.set_disk(fault).or_else(|error| Miss::failed(error.to_string())),
+            None => Miss::skipped("the nodes run without the fault shim"),
+        }
+    }
+
+    /// Says what a node's wall clock does wrong from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the node has no shim.
+    pub async fn set_clock(&self, node: u32, fault: ClockFault) -> Result<(), Miss> {
+        match &self.seat(node).await?.shim {
+            Some(shim) => shim.set_clock(fault).or_else(|error| Miss::failed(error.to_string())),
+            None => Miss::skipped("the nodes run without the fault shim"),
+        }
+    }
+
+    /// How often a node's shim has done something.
+    pub async fn shim_counts(&self, node: u32) -> ShimCounts {
+        let counts = |seat: MutexGuard<'_, Seat>| Some(seat.shim.as_ref()?.counts());
+        self.seat(node).await.ok().and_then(counts).unwrap_or_default()
+    }
+
+    /// Takes all room of a node's disk, or gives it back.
+    ///
+    /// # Errors
+    ///
+    /// When the node has no disk of its own, or there is still room.
+    pub async fn set_full(&self, node: u32, full: bool) -> Result<(), Miss> {
+        let seat = self.seat(node).await?;
+        let Some(disk) = &seat.disk else {
+            return Miss::skipped("the nodes have no disks of their own");
+        };
+        let done = if full { disk.fill() } else { disk.free() };
+        done.or_else(Miss::failed)
+    }
+
+    /// Cuts the power of some nodes at once, and starts those that ran again when it is back: only
+    /// what was synced is left.
+    pub async fn cut_power(&self, nodes: &[u32]) -> Vec<(u32, Result<(), Miss>)> {
+        let mut seats = Vec::new();
+        for node in nodes {
+            seats.push((*node, self.seat(*node).await));
+        }
+        let cutting = seats.into_iter().map(async |(node, seat)| match seat {
+            Ok(mut seat) => (node, seat.lose_power().await),
+            Err(miss) => (node, Err(miss)),
+        });
+        join_all(cutting).await
+    }
+
     /// Blocks or opens a directed link.
     pub fn set_block(&self, from: u32, to: u32, block: Block) {
         if let Some(link) = self.links.get(from, to) {
@@ -182,5 +241,24 @@ impl Cluster {
             }
         };
         timeout(within, seen).await.is_ok()
+    }
+}
+
+impl Seat {
+    async fn lose_power(&mut self) -> Result<(), Miss> {
+        if self.disk.is_none() {
+            return Miss::skipped("the nodes have no disks of their own");
+        }
+        if !self.runs() {
+            return Miss::skipped(format!("node {} does not run", self.number));
+        }
+        if !self.kill().await {
+            return Miss::failed(format!("node {} does not die", self.number));
+        }
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        let cut = disk.cut_power().await;
+        let returned = disk.power_returns().await;
+        let started = self.start().await.map_err(|error| error.to_string());
+        cut.and(returned).and(started).or_else(Miss::failed)
     }
 }

@@ -1,10 +1,13 @@
 //! The list of all faults, and how a plan is read from its text.
 
+use super::clocks::Clock;
+use super::disks::{Disk, Files, Power, Replace};
 use super::packet::Packet;
 use super::partition::Partition;
 use super::plan::{Package, Plan};
 use super::processes::{Kill, Pause, Restarts};
-use super::{Fault, packet, partition, processes};
+use super::{Fault, clocks, disks, packet, partition, processes};
+use crate::cluster::DAMAGES;
 
 /// What the cluster must have been started with so that a fault can happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,41 @@ static FAULTS: &[FaultKind] = &[
         needs: NOTHING,
         variants: processes::RESTARTS,
         make: |variant| Box::new(Restarts::new(variant)),
+    },
+    FaultKind {
+        name: "clock",
+        what: "wall clocks jump, flicker and drift, each node's in its own way",
+        needs: Needs { shim: true, ..NOTHING },
+        variants: clocks::VARIANTS,
+        make: |variant| Box::new(Clock::new(variant)),
+    },
+    FaultKind {
+        name: "disk",
+        what: "a disk is full, or its syncs and writes fail or are slow",
+        needs: Needs { shim: true, own_disks: true },
+        variants: disks::DISKS,
+        make: |variant| Box::new(Disk::new(variant)),
+    },
+    FaultKind {
+        name: "power",
+        what: "the power of one node, some or all fails: what was not synced is gone",
+        needs: Needs { own_disks: true, ..NOTHING },
+        variants: disks::POWERS,
+        make: |variant| Box::new(Power::new(variant)),
+    },
+    FaultKind {
+        name: "files",
+        what: "a file of one stopped node is cut short, torn or has a bit flipped",
+        needs: NOTHING,
+        variants: DAMAGES,
+        make: |variant| Box::new(Files::new(variant)),
+    },
+    FaultKind {
+        name: "replace",
+        what: "a node's disk is gone, and a new node takes its place",
+        needs: NOTHING,
+        variants: &[],
+        make: |_| Box::new(Replace),
     },
 ];
 

@@ -10,6 +10,8 @@
 //! `partition:one-way,kill:all`.
 
 mod aim;
+mod clocks;
+mod disks;
 mod kinds;
 mod packet;
 mod partition;

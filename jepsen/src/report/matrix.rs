@@ -105,7 +105,7 @@ pub fn html(runs: &[RunSummary]) -> String {
     let grid = Grid::of(runs);
     let worst = validity(runs);
     let body = html! {
-        header.banner class=(word(worst)) {
+        header class={ "banner " (word(worst)) } {
             h1 { (super::sections::mark(worst)) (super::sections::capital(word(worst))) }
             p.reason { (sentence(runs)) }
         }
@@ -126,9 +126,9 @@ pub fn html(runs: &[RunSummary]) -> String {
 
 fn cell_html(cell: Option<&Cell<'_>>) -> Markup {
     let Some(cell) = cell else { return html! { td.cell.empty { "–" } } };
-    let inner = html! { b { (word(cell.worst.validity)) } span { (cell.figures()) } };
+    let inner = html! { b { (word(cell.worst.validity)) } @for figure in cell.figures().split(", ") { span { (figure) } } };
     html! {
-        td.cell class=(word(cell.worst.validity)) title=(cell.worst.reason) {
+        td class={ "cell " (word(cell.worst.validity)) } title=(cell.worst.reason) {
             @if cell.worst.dir.is_empty() { div { (inner) } }
             @else { a href={ "./" (href(&cell.worst.dir)) "/index.html" } { (inner) } }
         }
@@ -144,10 +144,10 @@ fn reasons_html(runs: &[RunSummary]) -> Markup {
             @for run in doubtful {
                 div.card {
                     div.checker {
-                        span.chip class=(word(run.validity)) { (word(run.validity)) }
+                        span class={ "chip " (word(run.validity)) } { (word(run.validity)) }
                         b {
-                            @if run.dir.is_empty() { (run.workload) " under " (run.nemesis) }
-                            @else { a href={ "./" (href(&run.dir)) "/index.html" } { (run.workload) " under " (run.nemesis) } }
+                            @if run.dir.is_empty() { (run.name()) }
+                            @else { a href={ "./" (href(&run.dir)) "/index.html" } { (run.name()) } }
                         }
                         span.soft { "seed " (run.seed) }
                     }
@@ -189,9 +189,8 @@ pub fn markdown(runs: &[RunSummary]) -> String {
     for (place, run) in doubtful.enumerate() {
         text.push_str(if place == 0 { "\n" } else { "" });
         text.push_str(&format!(
-            "* {} under {}, seed {}: **{}**: {}\n",
-            plain(&run.workload),
-            plain(&run.nemesis),
+            "* {}, seed {}: **{}**: {}\n",
+            plain(&run.name()),
             run.seed,
             word(run.validity),
             plain(&run.reason)

@@ -30,11 +30,7 @@ pub(super) fn page(
     let operations = history.operations();
     let series = Series::of(history);
     let meter = Meter::new(history, &windows);
-    let title = format!(
-        "{} · {}",
-        word(summary.validity),
-        [summary.workload.as_str(), summary.nemesis.as_str()].join(" under ")
-    );
+    let title = format!("{} · {}", word(summary.validity), summary.name());
     let body = html! {
         (sections::banner(summary))
         (sections::why(verdicts))
@@ -95,12 +91,12 @@ fn over_time(series: &Series, windows: &[faults::Window]) -> io::Result<Markup> 
         }
         div.card {
             p { b { "Latency of what took effect" } span.soft { " · per " (per) ", logarithmic" } }
-            p { @for ink in plots::QUANTILES { span.key { i.line class=(ink.class) {} (ink.name) } } }
+            p { @for ink in plots::QUANTILES { span.key { i class={ "line " (ink.class) } {} (ink.name) } } }
             (plots::quantiles(series, windows)?)
         }
         div.card {
             p { b { "Operations per second" } span.soft { " · by how they ended, per " (per) } }
-            p { @for ink in plots::ENDINGS { span.key { i.line class=(ink.class) {} (ink.name) } } }
+            p { @for ink in plots::ENDINGS { span.key { i class={ "line " (ink.class) } {} (ink.name) } } }
             (plots::rates(series, windows)?)
         }
     })

@@ -97,9 +97,9 @@ impl Series {
         self.points.iter().all(|(time, _, _)| *time == 0)
     }
 
-    /// The end of the time axis, in nanoseconds.
-    pub(super) fn end(&self) -> u64 {
-        self.end
+    /// Without the last one, which is not over: a line through it would end in a fall.
+    fn whole_buckets(&self) -> u64 {
+        (self.end / self.bucket).max(1)
     }
 
     /// How long each point of a line stands for.
@@ -156,12 +156,14 @@ fn name(kind: Kind) -> &'static str {
 
 /// One path for each ending and density: a dot is a line of no length with round ends.
 fn dots(cells: &BTreeMap<(usize, i32, i32), u32>) -> String {
+    // Relative to the fullest cell: a long run must not be one dark block.
+    let fullest = cells.values().max().copied().unwrap_or(1);
     let mut paths: BTreeMap<(usize, u8), String> = BTreeMap::new();
     for ((ink, x, y), count) in cells {
         let density = match count {
-            1 => 1,
-            2..=5 => 2,
-            _ => 3,
+            count if count.saturating_mul(4) >= fullest => 3,
+            count if count.saturating_mul(30) >= fullest => 2,
+            _ => 1,
         };
         let path = paths.entry((*ink, density)).or_default();
         path.push_str(&format!("M{} {}h0", x * CELL + 1, y * CELL + 1));
@@ -186,8 +188,10 @@ pub(super) fn quantiles(series: &Series, windows: &[Window]) -> io::Result<Marku
             buckets.entry(time / series.bucket).or_default().push(*took);
         }
     }
+    let whole = series.whole_buckets();
     let lines: Vec<(u64, [f64; 4])> = buckets
         .into_iter()
+        .filter(|(place, _)| *place < whole)
         .filter_map(|(place, took)| {
             let q = super::quantiles::Quantiles::of(took)?;
             Some((place, [q.p50_ms, q.p95_ms, q.p99_ms, q.max_ms]))
@@ -214,7 +218,7 @@ pub(super) fn quantiles(series: &Series, windows: &[Window]) -> io::Result<Marku
 ///
 /// When plotters could not draw.
 pub(super) fn rates(series: &Series, windows: &[Window]) -> io::Result<Markup> {
-    let buckets = series.end / series.bucket + 1;
+    let whole = series.whole_buckets();
     let mut counts: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (time, _, kind) in &series.points {
         *counts.entry((name(*kind), time / series.bucket)).or_default() += 1;
@@ -223,7 +227,7 @@ pub(super) fn rates(series: &Series, windows: &[Window]) -> io::Result<Markup> {
     let most = counts.values().max().copied().unwrap_or(1) as f64 * per_second * 1.05;
     plot(series, windows, 0.0..most, thousands, |chart| {
         for ink in ENDINGS.iter().filter(|ink| counts.keys().any(|(name, _)| *name == ink.name)) {
-            let line = (0..buckets).map(|place| {
+            let line = (0..whole).map(|place| {
                 let count = counts.get(&(ink.name, place)).copied().unwrap_or(0);
                 (middle(place, series), count as f64 * per_second)
             });
@@ -259,12 +263,12 @@ fn pieces(values: impl Iterator<Item = (u64, f64)>, series: &Series) -> Vec<Vec<
     pieces
 }
 
-/// From the power of ten below the shortest to a little above the longest, in milliseconds.
+/// From a little below the shortest to a little above the longest, in milliseconds, and never less
+/// than a power of ten, so that the axis has a number on it.
 fn latency_scale(took: impl Iterator<Item = u64> + Clone) -> Range<f64> {
     let shortest = took.clone().min().unwrap_or(1_000_000).max(1_000) as f64 / 1e6;
     let longest = took.max().unwrap_or(10_000_000) as f64 / 1e6;
-    let floor = 10f64.powf(shortest.log10().floor());
-    floor..longest.max(floor * 10.0) * 1.3
+    shortest * 0.7..longest.max(shortest * 10.0) * 1.4
 }
 
 fn thousands(rate: f64) -> String {
@@ -410,9 +414,12 @@ fn bands(series: &Series, windows: &[Window]) -> Vec<(f64, String)> {
 /// One row for each kind of fault, on the same time axis as the plots.
 pub(super) fn lanes(series: &Series, windows: &[Window]) -> Markup {
     const ROW: usize = 18;
-    let mut rows: BTreeMap<&str, Vec<&Window>> = BTreeMap::new();
+    let mut rows: Vec<(&str, Vec<&Window>)> = Vec::new();
     for window in windows {
-        rows.entry(&window.name).or_default().push(window);
+        match rows.iter_mut().find(|(name, _)| *name == window.name) {
+            Some((_, windows)) => windows.push(window),
+            None => rows.push((&window.name, vec![window])),
+        }
     }
     let height = rows.len() * ROW + 4;
     html! {

@@ -28,14 +28,14 @@ const FIGURES_MAX: usize = 40;
 pub(super) fn banner(summary: &RunSummary) -> Markup {
     let minutes = words::duration(nanos(summary.seconds));
     html! {
-        header.banner class=(word(summary.validity)) {
+        header class={ "banner " (word(summary.validity)) } {
             h1 { (mark(summary.validity)) (capital(word(summary.validity))) }
             p.reason { (summary.reason) }
             p.facts {
-                b { (summary.workload) } " under " b { (summary.nemesis) }
+                b { (summary.name()) }
                 @if summary.nodes > 0 { " · " (words::counted(u64::from(summary.nodes), "node", "nodes")) }
                 " · " (words::counted(summary.operation_count(), "operation", "operations"))
-                " · " (minutes)
+                @if summary.events > 0 { " · " (minutes) }
                 " · " (words::counted(summary.installed_count(), "fault", "faults")) " in force"
                 @if !summary.started.is_empty() { " · " (summary.started) }
             }
@@ -81,7 +81,7 @@ pub(super) fn why(verdicts: &[Verdict]) -> Markup {
         @for verdict in ordered {
             div.card {
                 div.checker {
-                    span.chip class=(word(verdict.validity)) { (word(verdict.validity)) }
+                    span class={ "chip " (word(verdict.validity)) } { (word(verdict.validity)) }
                     b { (verdict.checker) }
                     span { (verdict.reason) }
                 }
@@ -307,8 +307,8 @@ fn share(part: u64, whole: u64) -> String {
     let percent = part as f64 * 100.0 / whole.max(1) as f64;
     match percent {
         p if p >= 99.995 || part == 0 => format!("{p:.0}%"),
-        p if p >= 99.0 || p < 1.0 => format!("{p:.2}%"),
-        p => format!("{p:.1}%"),
+        p if (1.0..99.0).contains(&p) => format!("{p:.1}%"),
+        p => format!("{p:.2}%"),
     }
 }
 

@@ -181,6 +181,15 @@ impl RunSummary {
         Self { validity, reason, ..self }
     }
 
+    /// What was run, in words: `register under partition,kill`, `set without faults`.
+    pub fn name(&self) -> String {
+        let workload = if self.workload.is_empty() { "a history" } else { &self.workload };
+        match self.nemesis.as_str() {
+            "" | "none" => format!("{workload} without faults"),
+            nemesis => format!("{workload} under {nemesis}"),
+        }
+    }
+
     /// How many operations were begun.
     pub fn operation_count(&self) -> u64 {
         self.operations.iter().map(OperationSummary::count).sum()

@@ -5,8 +5,8 @@
 //!
 //! Promises: one row per process, one bar per operation from its invocation to its completion; the
 //! order of all ends of bars is the history's own. Distances are stretched so that every label fits,
-//! and long waits are cut; the page says so. Of the surroundings only operations that overlap the
-//! anomaly on the same keys are shown, the nearest first, at most [`NEAR_MAX`] and [`FAR_MAX`].
+//! and long waits are cut; the page says so. Of the surroundings only operations on the same keys are
+//! shown, those that overlap the anomaly first; all in all a bounded number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,8 @@ use crate::verdict::Anomaly;
 pub(super) const NEAR_MAX: usize = 40;
 /// Operations around it that are drawn.
 pub(super) const FAR_MAX: usize = 24;
+/// Of those, how many that ended before it or began after it.
+const BESIDE_MAX: usize = 8;
 
 const ROW: f64 = 30.0;
 const BAR: f64 = 20.0;
@@ -73,18 +75,19 @@ impl<'a> Scene<'a> {
         let from = near.iter().map(|operation| operation.invoke.index).min()?;
         let to = near.iter().map(last_index).max()?;
         let keys: BTreeSet<&Value> = near.iter().flat_map(words::keys).collect();
-        let mut far: Vec<Operation<'a>> = operations
+        let mut far: Vec<(u64, Operation<'a>)> = operations
             .iter()
-            .copied()
-            .filter(|operation| !belongs(operation) && operation.invoke.index <= to)
-            .filter(|operation| reach(operation) >= from)
+            .filter(|operation| !belongs(operation) && tells_something(operation))
             .filter(|operation| {
                 keys.is_empty() || words::keys(operation).iter().any(|key| keys.contains(key))
             })
+            .map(|operation| (distance(operation, from, to), *operation))
             .collect();
-        far.sort_by_key(|operation| (distance(operation, &near), operation.invoke.index));
-        let far_left_out = far.len().saturating_sub(FAR_MAX);
-        far.truncate(FAR_MAX);
+        far.sort_by_key(|(distance, operation)| (*distance, operation.invoke.index));
+        let overlapping = far.partition_point(|(distance, _)| *distance == 0);
+        let far_left_out = overlapping.saturating_sub(FAR_MAX);
+        far.truncate(FAR_MAX.min(overlapping + BESIDE_MAX));
+        let mut far: Vec<Operation<'a>> = far.into_iter().map(|(_, operation)| operation).collect();
         far.sort_by_key(|operation| operation.invoke.index);
         let begin = near.iter().map(|operation| operation.invoke.time).min()?;
         let end = near.iter().filter_map(|operation| operation.complete).map(|e| e.time).max();
@@ -106,25 +109,20 @@ fn last_index(operation: &Operation<'_>) -> u64 {
     operation.complete.unwrap_or(operation.invoke).index
 }
 
-/// Until when it may matter: what nobody knows may take effect at any later time.
-fn reach(operation: &Operation<'_>) -> u64 {
-    match operation.kind() {
-        Kind::Info | Kind::Invoke if !words::only_reads(operation) => u64::MAX,
-        _ => last_index(operation),
-    }
+/// A read without an answer neither saw nor changed anything.
+fn tells_something(operation: &Operation<'_>) -> bool {
+    operation.kind() == Kind::Ok || !words::only_reads(operation)
 }
 
-/// How many events lie between this operation and the nearest of these.
-fn distance(operation: &Operation<'_>, near: &[Operation<'_>]) -> u64 {
-    let (from, to) = (operation.invoke.index, last_index(operation));
-    near.iter()
-        .map(|other| {
-            let before = other.invoke.index.saturating_sub(to);
-            let after = from.saturating_sub(last_index(other));
-            before.max(after)
-        })
-        .min()
-        .unwrap_or(0)
+/// Until when it may matter: what nobody knows may take effect at any later time.
+fn reach(operation: &Operation<'_>) -> u64 {
+    if operation.kind() == Kind::Info { u64::MAX } else { last_index(operation) }
+}
+
+/// How many events lie between this operation and those of the anomaly; 0 when they overlap.
+fn distance(operation: &Operation<'_>, from: u64, to: u64) -> u64 {
+    let before = from.saturating_sub(reach(operation));
+    before.max(operation.invoke.index.saturating_sub(to))
 }
 
 /// Where each event lies from left to right, and where waits were cut.
@@ -233,15 +231,19 @@ fn width_of(text: &str) -> f64 {
 /// The picture: the processes' names stay, the rest scrolls.
 pub(super) fn picture(scene: &Scene<'_>) -> Markup {
     let axis = Axis::of(scene);
-    let processes: BTreeSet<Process> = scene.all().map(|(op, _)| op.invoke.process).collect();
-    let rows: BTreeMap<Process, usize> =
-        processes.into_iter().enumerate().map(|(row, process)| (process, row)).collect();
+    // Those of the anomaly first, in the order in which they came into it.
+    let mut rows: BTreeMap<Process, usize> = BTreeMap::new();
+    for (operation, _) in scene.all() {
+        let next = rows.len();
+        rows.entry(operation.invoke.process).or_insert(next);
+    }
     let head = if scene.windows.is_empty() { HEAD } else { HEAD + 18.0 };
     let top = |row: usize| head + row as f64 * ROW;
     let height = top(rows.len()) + FOOT;
+    let longest = rows.keys().map(|process| name(*process).chars().count()).max().unwrap_or(0);
     html! {
         div.timeline {
-            svg width="92" height=(tenths(height)) {
+            svg width=(tenths(longest as f64 * CHAR + 20.0)) height=(tenths(height)) {
                 @for (process, row) in &rows {
                     text x="10" y=(tenths(top(*row) + 19.0)) { (name(*process)) }
                 }
@@ -306,9 +308,11 @@ fn ticks(scene: &Scene<'_>, axis: &Axis, height: f64) -> Markup {
     let first = axis.ends.first().map(|end| end.0);
     let chosen = axis.ends.iter().filter(|end| marked.contains(&end.0) || Some(end.0) == first);
     for (_, time, x) in chosen.filter(|_| timed) {
-        let text = match labels.is_empty() {
-            true => words::moment(*time),
-            false => format!("+{}", words::duration(time - begin)),
+        let text = match time.saturating_sub(begin) {
+            _ if labels.is_empty() => words::moment(*time),
+            // Milliseconds still matter when seconds have passed.
+            since @ 1_000_000_000.. => format!("+{}", words::moment(since)),
+            since => format!("+{}", words::duration(since)),
         };
         if *x >= free {
             free = x + width_of(&text);

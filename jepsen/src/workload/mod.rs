@@ -136,12 +136,12 @@ pub fn all() -> Vec<Box<dyn Workload>> {
     ]
 }
 
-/// Tests that a right store must fail: they show that the harness sees.
+/// Controls: workloads that must be found invalid, and hence are in no table.
 pub fn controls() -> Vec<Box<dyn Workload>> {
     vec![Box::new(stale::RegisterStale::default())]
 }
 
-/// A fresh workload by its name on the command line.
+/// A fresh workload or control by its name on the command line.
 pub fn by_name(name: &str) -> Option<Box<dyn Workload>> {
     all().into_iter().chain(controls()).find(|workload| workload.name() == name)
 }

@@ -38,14 +38,14 @@ impl Place {
         Self { stem, layout: "ordered", name: OnceLock::new() }
     }
 
-    /// Its name: the stem and a number that no other run has.
+    /// Its name; before it is made, its stem.
     pub(crate) fn name(&self) -> &str {
-        self.name.get_or_init(|| format!("{}-{:016x}", self.stem, fastrand::Rng::new().u64(..)))
+        self.name.get().map_or(self.stem, String::as_str)
     }
 
     /// Makes it and waits until every node knows it.
     pub(crate) async fn make(&self, api: &Api) -> Result<(), ApiError> {
-        make(api, self.name(), self.layout).await
+        make(api, self.name.get_or_init(|| api.own(self.stem)), self.layout).await
     }
 
     /// The path of a key; the key must need no escaping.

@@ -96,7 +96,7 @@ impl Workload for Register {
         let (f, argument) = match (rng.u32(..100), old) {
             (0..45, _) => ("read", Value::Nil),
             (45..70, Some(old)) => ("cas", Value::list([old.into(), fresh.into()])),
-            (45..96, _) => ("write", fresh.into()),
+            (45..92, _) => ("write", fresh.into()),
             _ => ("delete", Value::Nil),
         };
         Some(Task { f: f.into(), value: Value::keyed(key, argument) })
@@ -151,7 +151,7 @@ impl Workload for Register {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![("read", 50), ("write", 50), ("cas", 10), ("delete", 5)]
+        vec![("read", 50), ("write", 50), ("cas", 10)]
     }
 }
 

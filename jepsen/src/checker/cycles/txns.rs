@@ -184,8 +184,10 @@ fn micros(event: &Event) -> Result<Vec<Micro>, String> {
             Some("append") => Ok(Micro::Append { key: key.clone(), element: value.clone() }),
             Some("r") => {
                 let list = match value {
+                    // What was not answered was not seen, whatever stands there.
+                    _ if event.kind != Kind::Ok => None,
                     // On an answer nothing is the empty list.
-                    Value::Nil => (event.kind == Kind::Ok).then(Vec::new),
+                    Value::Nil => Some(Vec::new()),
                     list => Some(list.as_list().ok_or_else(wrong)?.to_vec()),
                 };
                 Ok(Micro::Read { key: key.clone(), list })

@@ -165,10 +165,17 @@ impl Case<'_> {
         });
         let mut opinions: Vec<Opinion> = opinions.into_inner().into_iter().flatten().collect();
         assert_eq!(opinions.len(), self.registers.len(), "every key was looked at");
+        let mut open = opinions.iter().filter(|opinion| opinion.ruling() == Ruling::Open).count();
         for (opinion, register) in opinions.iter_mut().zip(&self.registers) {
-            if opinion.ruling() == Ruling::Open && !late() {
-                (opinion.wgl, opinion.jit) = competing(register, &late);
+            if opinion.ruling() != Ruling::Open || late() {
+                continue;
             }
+            // One hard key must not use up the time of the others.
+            let left = self.budget.time.saturating_sub(self.elapsed());
+            let share = left / u32::try_from(open).unwrap_or(u32::MAX).max(1);
+            let until = self.elapsed() + share;
+            open -= 1;
+            (opinion.wgl, opinion.jit) = competing(register, &|| self.elapsed() >= until);
         }
         opinions
     }

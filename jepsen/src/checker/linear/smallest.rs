@@ -24,7 +24,8 @@ pub(super) fn smallest(
     let end = refuted_at.or_else(|| shortest(ops, stop));
     let mut kept = end.map_or_else(|| ops.to_vec(), |end| until(ops, end));
     kept.retain(|op| op.ret != OPEN || !matches!(op.action, Action::Read(_)));
-    if !is_refuted(&kept, stop) {
+    // Where it became impossible is known from a search that may have taken longer than one here.
+    if refuted_at.is_none() && !is_refuted(&kept, stop) {
         kept = ops.to_vec();
     }
     let mut chunk = kept.len().div_ceil(2);

@@ -1,7 +1,9 @@
 //! Judges what was seen under names that come and go.
 //!
 //! Promises: the lives of a name are bounded by the answers to its making and its deletion; what is
-//! between the question and the answer, and everything after an unanswered one, accuses nobody.
+//! between the question and the answer, and everything after an unanswered one, accuses nobody. That
+//! every node knows a new namespace at once is promised nowhere: a node that lags may say, truly for
+//! what was asked, that there is none and nothing happened. It is counted, and judged at the end only.
 
 use std::collections::BTreeMap;
 
@@ -41,18 +43,19 @@ impl Checker for NamespaceChecker {
                 "create" | "delete" if operation.kind() != Kind::Fail => {
                     story.turns.push(*operation);
                 }
-                "read" | "write" => story.uses.push(*operation),
+                "read" | "final" | "write" => story.uses.push(*operation),
                 _ => {}
             }
         }
         let mut findings = Findings::default();
+        let mut not_yet = 0;
         for (name, story) in &stories {
-            story.existence(name, &mut findings);
+            not_yet += story.existence(name, &mut findings);
             story.contents(name, &mut findings);
         }
         let turns: usize = stories.values().map(|story| story.turns.len()).sum();
         let uses: usize = stories.values().map(|story| story.uses.len()).sum();
-        let figures = json!({ "names": stories.len(), "turns": turns, "uses": uses });
+        let figures = json!({ "names": stories.len(), "turns": turns, "uses": uses, "not_there_yet": not_yet });
         let fine = "every name showed what was written in its present life, and nothing else";
         findings.verdict(self.name(), u64::try_from(turns).unwrap_or(u64::MAX), fine, figures)
     }
@@ -69,15 +72,19 @@ fn between(use_: &Operation<'_>, before: &Operation<'_>, after: Option<&Operatio
 
 impl<'a> Story<'a> {
     /// A name is there from its making to its deletion, and not after.
-    fn existence(&self, name: &str, findings: &mut Findings) {
+    /// Returns how often a node did not know it yet.
+    fn existence(&self, name: &str, findings: &mut Findings) -> u64 {
+        let mut not_yet = 0;
         for (place, turn) in self.turns.iter().enumerate() {
             if turn.kind() != Kind::Ok {
-                return;
+                break;
             }
             let next = self.turns.get(place + 1);
             for use_ in self.uses.iter().filter(|use_| between(use_, turn, next)) {
                 let no_name = error(use_) == Some("namespace_not_found");
-                if turn.invoke.f == "create" && no_name {
+                let missing = turn.invoke.f == "create" && no_name;
+                not_yet += u64::from(missing);
+                if missing && use_.invoke.f == "final" {
                     let words = format!("namespace {name} was made, and is not there");
                     findings.add("not-there", words, shows([turn, use_]));
                 }
@@ -89,6 +96,7 @@ impl<'a> Story<'a> {
                 }
             }
         }
+        not_yet
     }
 
     fn contents(&self, name: &str, findings: &mut Findings) {
@@ -98,7 +106,9 @@ impl<'a> Story<'a> {
                 writes.insert(key, write);
             }
         }
-        for read in self.uses.iter().filter(|read| read.invoke.f == "read") {
+        for read in
+            self.uses.iter().filter(|read| ["read", "final"].contains(&read.invoke.f.as_str()))
+        {
             let Some(answer) = read.complete.filter(|event| event.kind == Kind::Ok) else {
                 continue;
             };
@@ -244,7 +254,9 @@ mod tests {
     #[test]
     fn a_name_that_was_made_and_is_not_there_is_found() {
         let mut hand = twice();
-        hand.op((50, 55), 2, "read", key(), Done::fail("namespace_not_found"));
+        hand.op((210, 215), 2, "read", key(), Done::fail("namespace_not_found"));
+        assert_eq!(kinds(&hand), Vec::<String>::new(), "a node may lag");
+        hand.op((220, 225), 2, "final", key(), Done::fail("namespace_not_found"));
         assert_eq!(kinds(&hand), ["not-there"]);
     }
 

@@ -5,7 +5,7 @@
 //! a name whose making or deletion nobody answered is never used again. Each key is written once.
 //!
 //! Operations: `create name`, `delete name`; `write [name key]` and `read [name key]` ->
-//! `[name key there]` by everybody. A certain "there is no such namespace" is a `fail` with
+//! `[name key there]` by everybody; `final` is a `read` when all faults are over. A certain "there is no such namespace" is a `fail` with
 //! `namespace_not_found`.
 
 mod check;
@@ -54,7 +54,7 @@ pub struct Namespace {
 
 impl Namespace {
     fn stem(&self) -> &str {
-        self.stem.get_or_init(|| format!("come-and-go-{:08x}", fastrand::Rng::new().u32(..)))
+        self.stem.get().map_or("come-and-go", String::as_str)
     }
 
     fn fresh(&self, names: &mut Names) -> Name {
@@ -93,7 +93,8 @@ impl Workload for Namespace {
         "namespace"
     }
 
-    async fn prepare(&self, _: &Api) -> Result<(), ApiError> {
+    async fn prepare(&self, api: &Api) -> Result<(), ApiError> {
+        self.stem.get_or_init(|| api.own("come-and-go"));
         Ok(())
     }
 
@@ -135,7 +136,7 @@ impl Workload for Namespace {
         completion.value = task.value.clone();
         match task.f.as_str() {
             "create" | "delete" => self.settled(asker.thread, task, &completion.ending),
-            "read" => {
+            "read" | "final" => {
                 let absent = reply.error.as_deref() == Some("key_not_found");
                 if completion.ending == Ending::Ok || absent {
                     let mut items = task.value.as_list().unwrap_or_default().to_vec();
@@ -156,7 +157,7 @@ impl Workload for Namespace {
         let reads = there.flat_map(|name| {
             name.keys.iter().map(|key| {
                 let value = Value::list([name.name.as_str().into(), key.as_str().into()]);
-                (0, Task { f: "read".into(), value })
+                (0, Task { f: "final".into(), value })
             })
         });
         reads.collect()

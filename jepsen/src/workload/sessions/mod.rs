@@ -10,6 +10,7 @@
 mod check;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ pub struct Sessions {
     place: Place,
     next_value: Mutex<i64>,
     tokens: Mutex<BTreeMap<u64, String>>,
+    turns: AtomicUsize,
 }
 
 impl Default for Sessions {
@@ -39,6 +41,7 @@ impl Default for Sessions {
             place: Place::spread("sessions"),
             next_value: Mutex::default(),
             tokens: Mutex::default(),
+            turns: AtomicUsize::new(0),
         }
     }
 }
@@ -68,6 +71,11 @@ impl Workload for Sessions {
     }
 
     async fn invoke(&self, api: &Api, node: u32, asker: Asker, task: &Task) -> Completion {
+        // A client that stays where it is needs no session.
+        let nodes = api.nodes();
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        let moved = nodes.get(turn % nodes.len().max(1)).copied().unwrap_or(node);
+        let node = if turn % 2 == 0 { moved } else { node };
         // The token is honoured by every mode: most reads ask for it by name, some for anything.
         let modes = ["read=session", "read=session", "read=stale", "read=bounded&max_staleness=5s"];
         let turn = usize::try_from(asker.process / 4 % 4).unwrap_or(0);

@@ -191,7 +191,10 @@ impl Workload for Watch {
             }
             "fence" => {
                 let completion = self.fence(api, node, task).await;
-                self.fences.fetch_sub(1, Ordering::SeqCst);
+                // One that failed is tried again by the run.
+                if completion.ending == Ending::Ok {
+                    self.fences.fetch_sub(1, Ordering::SeqCst);
+                }
                 completion
             }
             _ => match self.request(task) {
