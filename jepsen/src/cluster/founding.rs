@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio::sync::Mutex;
 use super::crew::Crew;
 use super::disk::Disk;
 use super::links::Links;
+use super::namespaces::Namespaces;
 use super::seat::{Entry, Place, Recipe, Seat};
 use super::shim::Shim;
 use super::view::Asks;
@@ -25,6 +25,8 @@ use super::{Backend, Cluster, ClusterError, ClusterOptions, proxy, tools};
 const NODES_MAX: u32 = 7;
 /// Below what operating systems give to outgoing connections.
 const PORTS: std::ops::Range<u16> = 10_240..32_000;
+/// In a namespace every port is free.
+const NAMESPACE_PORT: u16 = 7101;
 /// Starts before it is believed that ports are not the problem.
 const STARTS_MAX: u32 = 5;
 /// What a node says when its port was taken in between.
@@ -69,8 +71,15 @@ async fn seats(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
     });
     let (crew, links) = (Crew::default(), Links::new(options.nodes));
     let mut places = BTreeMap::new();
+    let namespaces = match options.backend {
+        Backend::Proxy => None,
+        Backend::Namespaces => {
+            Some(Namespaces::build(&options.dir, &crew, &links, options.nodes).await?)
+        }
+    };
     for number in 1..=options.nodes {
-        places.insert(number, place(options, &crew, &links, number).await?);
+        let place = place(options, (&crew, &links), namespaces.as_ref(), number).await?;
+        places.insert(number, place);
     }
     let founders: Vec<String> =
         places.iter().map(|(number, place)| format!("{number}={}", place.advertise)).collect();
@@ -87,6 +96,7 @@ async fn seats(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
         crew,
         asks: Asks::new().map_err(ClusterError::Broken)?,
         missing: Vec::new(),
+        namespaces: parking_lot::Mutex::new(namespaces),
     };
     for (number, place) in places {
         let mut seat = Seat::new(number, place, entry.clone(), &recipe);
@@ -140,41 +150,47 @@ async fn equip(seat: &mut Seat, options: &ClusterOptions) -> Vec<String> {
     missing
 }
 
+/// Where a node is; behind a proxy of its own, or in its namespace.
 async fn place(
     options: &ClusterOptions,
-    crew: &Crew,
-    links: &Links,
+    network: (&Crew, &Links),
+    namespaces: Option<&Namespaces>,
     number: u32,
 ) -> Result<Place, ClusterError> {
-    let paths =
-        |dir: &Path| (dir.join(format!("data/{number}")), dir.join(format!("nodes/{number}.log")));
-    let (data, log) = paths(&options.dir);
-    match options.backend {
-        Backend::Namespaces => {
-            Err(ClusterError::Unavailable("network namespaces are not built yet".to_owned()))
+    let (own, advertised, port, inside) = match namespaces {
+        Some(namespaces) => {
+            let seat = u8::try_from(number).expect("there are at most seven nodes");
+            let own = namespaces.address(seat);
+            (own, own, NAMESPACE_PORT, namespaces.inside(seat))
         }
-        Backend::Proxy => {
-            let mut tried = Err(io::Error::other("no port was tried"));
-            for _ in 0..STARTS_MAX {
-                let Some(port) = free_port(proxy::own_address(number)) else { continue };
-                tried = proxy::start(crew, links, number, port).await.map(|()| port);
-                if tried.is_ok() {
-                    break;
-                }
-            }
-            let what = "no proxy can listen on loopback (127.0.0.0/8 must be local, as on Linux)";
-            let port = tried.map_err(ClusterError::io(what))?;
+        None => {
             let own = proxy::own_address(number);
-            Ok(Place {
-                listen: (own, port).into(),
-                advertise: format!("{}:{port}", proxy::proxy_address(number)),
-                source: own.into(),
-                inside: Vec::new(),
-                data,
-                log,
-            })
+            let port = behind_proxy(network, number).await?;
+            (own, proxy::proxy_address(number), port, Vec::new())
+        }
+    };
+    Ok(Place {
+        listen: (own, port).into(),
+        advertise: format!("{advertised}:{port}"),
+        source: own.into(),
+        inside,
+        data: options.dir.join(format!("data/{number}")),
+        log: options.dir.join(format!("nodes/{number}.log")),
+    })
+}
+
+/// Starts the proxy of a node and returns the port that both are to have.
+async fn behind_proxy((crew, links): (&Crew, &Links), number: u32) -> Result<u16, ClusterError> {
+    let mut tried = Err(io::Error::other("no port was tried"));
+    for _ in 0..STARTS_MAX {
+        let Some(port) = free_port(proxy::own_address(number)) else { continue };
+        tried = proxy::start(crew, links, number, port).await.map(|()| port);
+        if tried.is_ok() {
+            break;
         }
     }
+    let what = "no proxy can listen on loopback (127.0.0.0/8 must be local, as on Linux)";
+    tried.map_err(ClusterError::io(what))
 }
 
 /// A port that could be bound just now.

@@ -10,10 +10,12 @@ mod disk;
 mod founding;
 mod healing;
 mod links;
+mod namespaces;
 mod process;
 mod proxy;
 mod seat;
 mod shim;
+mod switch;
 mod tools;
 mod trouble;
 mod view;
@@ -26,6 +28,7 @@ use tokio::sync::Mutex;
 
 use crew::Crew;
 use links::Links;
+use namespaces::Namespaces;
 use seat::Seat;
 use view::{Asks, View};
 
@@ -101,6 +104,8 @@ pub struct Cluster {
     crew: Crew,
     asks: Asks,
     missing: Vec<String>,
+    /// Goes after the processes in it.
+    namespaces: parking_lot::Mutex<Option<Namespaces>>,
 }
 
 impl Cluster {
@@ -137,6 +142,7 @@ impl Cluster {
             crew: Crew::default(),
             asks,
             missing: vec!["faults: the cluster is run by others".to_owned()],
+            namespaces: parking_lot::Mutex::default(),
         }))
     }
 
@@ -198,6 +204,7 @@ impl Cluster {
             drop(seat.wipe());
             seat.disk = None;
         }
+        *self.namespaces.lock() = None;
     }
 }
 

@@ -74,7 +74,7 @@ impl Process {
 
     pub(super) fn signal(&self, signal: Signal) {
         // It can be signalled until it was waited for; that it has ended by itself is seen later.
-        drop(kill_process(Pid::from_child(&self.child), signal));
+        kill_process(Pid::from_child(&self.child), signal).ok();
     }
 
     pub(super) fn is_paused(&self) -> bool {

@@ -13,21 +13,25 @@ use crate::nemesis::{Deadline, Plan, parse};
 /// Far more than two elections.
 const SOON: Duration = Duration::from_secs(60);
 
-async fn cluster(dir: &tempfile::TempDir, nodes: u32, plan: &Plan) -> Arc<Cluster> {
+async fn cluster(
+    dir: &tempfile::TempDir,
+    backend: Backend,
+    plan: &Plan,
+) -> Result<Arc<Cluster>, ClusterError> {
     let binary = std::env::var_os("TETRARCH_BINARY").expect("TETRARCH_BINARY names the server");
     let options = ClusterOptions {
         binary: std::path::absolute(binary).unwrap(),
-        nodes,
+        nodes: 3,
         dir: dir.path().to_owned(),
-        backend: Backend::Proxy,
+        backend,
         flags: Vec::new(),
         environment: Vec::new(),
         own_disks: plan.needs().own_disks,
         shim: plan.needs().shim,
     };
-    let cluster = Cluster::start(options).await.unwrap();
+    let cluster = Cluster::start(options).await?;
     println!("missing: {:?}", cluster.missing());
-    cluster
+    Ok(cluster)
 }
 
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -43,7 +47,7 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 #[ignore = "needs a server's binary in TETRARCH_BINARY"]
 async fn a_node_that_is_cut_off_leads_nothing_until_it_is_healed() {
     let dir = tempfile::TempDir::with_prefix("jepsen-").unwrap();
-    let cluster = cluster(&dir, 3, &parse("none").unwrap()).await;
+    let cluster = cluster(&dir, Backend::Proxy, &parse("none").unwrap()).await.unwrap();
     assert!(cluster.leaders().await.values().any(|leader| *leader == 2));
     for other in [1, 3] {
         cluster.set_block(2, other, Block::Stall);
@@ -69,9 +73,18 @@ async fn a_node_that_is_cut_off_leads_nothing_until_it_is_healed() {
 
 /// Runs a plan against a cluster of three under a little load, and returns what the nemesis did.
 async fn ran(spec: &str, seed: u64, seconds: u64) -> History {
+    ran_on(Backend::Proxy, spec, seed, seconds).await.unwrap()
+}
+
+async fn ran_on(
+    backend: Backend,
+    spec: &str,
+    seed: u64,
+    seconds: u64,
+) -> Result<History, ClusterError> {
     let dir = tempfile::TempDir::with_prefix("jepsen-").unwrap();
     let plan = parse(spec).unwrap();
-    let cluster = cluster(&dir, 3, &plan).await;
+    let cluster = cluster(&dir, backend, &plan).await?;
     let recorder = Recorder::new(Clock::default());
     let mut rng = fastrand::Rng::with_seed(seed);
     let (interval, time) = (Duration::from_secs(4), Duration::from_secs(seconds));
@@ -89,7 +102,7 @@ async fn ran(spec: &str, seed: u64, seconds: u64) -> History {
         panic!("{error}; logs are in {}", dir.keep().display());
     }
     cluster.stop().await;
-    history
+    Ok(history)
 }
 
 /// Writes at all nodes for ever.
@@ -116,9 +129,9 @@ fn installed(history: &History, f: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a server's binary in TETRARCH_BINARY"]
 async fn a_plan_ends_healed_and_says_what_it_did() {
-    let history = ran("partition,kill,pause,packet,restarts", 3, 24).await;
+    let history = ran("partition,kill,pause,packet,restarts,transfer", 3, 24).await;
     assert!(history.events.iter().all(|event| event.process == Process::Nemesis));
-    let faults = ["partition", "kill", "pause", "packet", "restarts"];
+    let faults = ["partition", "kill", "pause", "packet", "restarts", "transfer"];
     let bit: usize = faults.iter().map(|f| installed(&history, &format!("start-{f}"))).sum();
     assert!(bit >= 2, "{bit}");
     assert_eq!(installed(&history, "heal"), 1);
@@ -150,4 +163,19 @@ async fn a_damaged_node_is_replaced() {
     }
     let history = ran("replace", 9, 4).await;
     assert!(installed(&history, "replace") >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a server's binary in TETRARCH_BINARY, and root"]
+async fn packets_are_lost_repeated_and_reordered_between_namespaces() {
+    let spec = "partition:one,packet:reorder,packet:duplicate,packet:loss,kill:one";
+    match ran_on(Backend::Namespaces, spec, 8, 24).await {
+        Ok(history) => {
+            assert!(installed(&history, "start-packet") >= 1);
+            assert!(installed(&history, "start-partition") >= 1);
+            assert_eq!(installed(&history, "heal"), 1);
+        }
+        Err(ClusterError::Unavailable(why)) => println!("skipped: {why}"),
+        Err(error) => panic!("{error}"),
+    }
 }

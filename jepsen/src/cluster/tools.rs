@@ -26,6 +26,9 @@ pub(super) const FAULT: Source = Source {
 /// Takes the power from a file system.
 pub(super) const POWER: Source =
     Source { name: "power", text: include_str!("../../shim/power.c"), flags: &[] };
+/// Joins a TAP device to the switch.
+pub(super) const TAP: Source =
+    Source { name: "tap", text: include_str!("../../shim/tap.c"), flags: &[] };
 
 /// Runs a program; the error is what it said.
 pub(super) async fn tool(program: &str, words: &[&str]) -> Result<String, String> {

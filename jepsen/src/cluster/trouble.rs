@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use tokio::sync::MutexGuard;
 use tokio::time::{sleep, timeout};
 
 use super::seat::Seat;
 use super::{Block, ClockFault, Cluster, DiskFault, LinkCounts, Shape, ShimCounts};
 
+/// Longest wait for a node to stop by itself; it gives up and aborts before.
+const STOPPED_WITHIN: Duration = Duration::from_secs(60);
 /// How often counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -72,6 +75,30 @@ impl Cluster {
             return Miss::skipped(format!("node {node} does not run"));
         }
         if seat.kill().await { Ok(()) } else { Miss::failed(format!("node {node} does not die")) }
+    }
+
+    /// SIGTERM, as an operator stops a node: it hands what it leads to the others and ends.
+    ///
+    /// # Errors
+    ///
+    /// When it does not run, or does not end by itself.
+    pub async fn terminate(&self, node: u32) -> Result<(), Miss> {
+        let mut seat = self.seat(node).await?;
+        if !seat.runs() {
+            return Miss::skipped(format!("node {node} does not run"));
+        }
+        let Some(process) = &mut seat.process else { return Ok(()) };
+        if process.is_paused() {
+            return Miss::skipped(format!("node {node} is paused"));
+        }
+        process.signal(Signal::TERM);
+        match process.gone(STOPPED_WITHIN).await {
+            Some(_status) => {
+                seat.process = None;
+                Ok(())
+            }
+            None => Miss::failed(format!("node {node} does not stop")),
+        }
     }
 
     /// Starts a node that does not run. Does not wait until it is ready.

@@ -5,7 +5,7 @@ use super::disks::{Disk, Files, Power, Replace};
 use super::packet::Packet;
 use super::partition::Partition;
 use super::plan::{Package, Plan};
-use super::processes::{Kill, Pause, Restarts};
+use super::processes::{Kill, Pause, Restarts, Transfer};
 use super::{Fault, clocks, disks, packet, partition, processes};
 use crate::cluster::DAMAGES;
 
@@ -76,6 +76,13 @@ static FAULTS: &[FaultKind] = &[
         needs: NOTHING,
         variants: processes::RESTARTS,
         make: |variant| Box::new(Restarts::new(variant)),
+    },
+    FaultKind {
+        name: "transfer",
+        what: "a planned stop: a node hands its groups over, and takes them back after its start",
+        needs: NOTHING,
+        variants: processes::TRANSFERS,
+        make: |variant| Box::new(Transfer::new(variant)),
     },
     FaultKind {
         name: "clock",

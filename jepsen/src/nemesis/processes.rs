@@ -17,6 +17,8 @@ use crate::cluster::{Cluster, Miss};
 pub(super) const KILLS: &[&str] = &["one", "minority", "majority", "all", "leaders", "elected"];
 /// Who is paused.
 pub(super) const PAUSES: &[&str] = &["one", "minority", "majority", "all", "leaders"];
+/// Who is stopped as planned.
+pub(super) const TRANSFERS: &[&str] = &["leaders", "one"];
 /// Who is started again and again.
 pub(super) const RESTARTS: &[&str] = &["one", "leaders"];
 
@@ -74,6 +76,42 @@ impl Fault for Kill {
 async fn start(cluster: &Cluster, dead: Vec<u32>) -> Effect {
     let starting = dead.iter().map(async |node| (*node, cluster.start_node(*node).await));
     Effect::of_nodes(join_all(starting).await)
+}
+
+/// A planned stop, in which a node hands its groups over; they come back to it after its start. The
+/// store has no request that moves a leader, and this is how its operators do it.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    fixed: Option<&'static str>,
+    node: Option<u32>,
+}
+
+impl Transfer {
+    pub(super) fn new(fixed: Option<&'static str>) -> Self {
+        Self { fixed, node: None }
+    }
+}
+
+#[async_trait]
+impl Fault for Transfer {
+    fn name(&self) -> &'static str {
+        "transfer"
+    }
+
+    async fn begin(&mut self, cluster: &Cluster, rng: &mut Rng) -> Effect {
+        let whom = aim::variant(self.fixed, TRANSFERS, rng);
+        let targets = aim::targets(cluster, whom, rng).await;
+        let Some(node) = targets.first().copied() else {
+            return Effect::skipped(nodes(&[]), "there is nobody to stop");
+        };
+        let stopped = cluster.terminate(node).await;
+        self.node = stopped.is_ok().then_some(node);
+        Effect::of_nodes(vec![(node, stopped)])
+    }
+
+    async fn end(&mut self, cluster: &Cluster) -> Effect {
+        start(cluster, self.node.take().into_iter().collect()).await
+    }
 }
 
 /// SIGSTOP; the end resumes.
