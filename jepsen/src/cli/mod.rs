@@ -37,13 +37,10 @@ enum Command {
     Test(test::TestArgs),
     /// Runs every workload under every nemesis, and shows the table of verdicts
     TestAll(test_all::TestAllArgs),
-<<<<<<< HEAD
     /// Switches on one bug after the other in a server built with planted bugs, and must find each
     SelfTest(self_test::SelfTestArgs),
-=======
     /// Judges any history, ours or another's
     Check(check::CheckArgs),
->>>>>>> stage
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -59,15 +56,12 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Test(args) => on_a_runtime(test::test(args)),
         Command::TestAll(args) => on_a_runtime(test_all::test_all(args)),
-<<<<<<< HEAD
         Command::SelfTest(args) => on_a_runtime(self_test::self_test(args)),
-=======
         Command::Check(args) => {
             let checked = check::check(&args, &checkers_for, &mut anstream::stdout().lock());
             // Who no longer reads the verdict still gets the exit code that there is no verdict.
             return ExitCode::from(checked.unwrap_or(FAILED));
         }
->>>>>>> stage
     };
     match done {
         Ok(validity) => ExitCode::from(code(validity)),

@@ -29,12 +29,8 @@ pub(super) fn known_workload(name: &str) -> Result<String, String> {
     if workload::by_name(name).is_some() {
         return Ok(name.to_owned());
     }
-<<<<<<< HEAD
-    let names: Vec<&str> = workload::all().iter().map(|workload| workload.name()).collect();
-=======
     let all = workload::all().into_iter().chain(workload::controls());
     let names: Vec<&str> = all.map(|workload| workload.name()).collect();
->>>>>>> stage
     Err(format!("there is no workload {name}; use {}", names.join(", ")))
 }
 
