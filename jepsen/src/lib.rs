@@ -21,6 +21,7 @@ pub mod progress;
 pub mod recovery;
 pub mod report;
 pub mod run;
+pub mod selftest;
 pub mod store;
 pub mod verdict;
 pub mod workload;

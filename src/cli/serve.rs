@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{Config, Given, LogFormat, SETTINGS, SettingsFile, Source, resolve};
-use crate::runtime::{Tasks, limits};
+use crate::runtime::{Tasks, limits, planted};
 
 /// Settings as texts: [`crate::config`] checks them together with those of the file.
 #[derive(Debug, Args)]
@@ -92,7 +92,11 @@ where
     };
     let config = resolve(&given(matches), file.as_ref())
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let warning = planted::warning().map_err(Failure::usage)?;
     start_log_lines(&config);
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
     if args.stop_with_stdin {
         stop_with_stdin();
     }

@@ -20,6 +20,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
 use openraft::errors::{NetworkError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
+use openraft::raft::StreamAppendError;
 use openraft::{AnyError, EmptyNode, OptionalSend};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ use crate::runtime::limits::{
     APPEND_WINDOW_BYTES, APPEND_WINDOW_REQUESTS, RAFT_CALL_TIMEOUT_MIN, SNAPSHOT_CHUNK_BYTES,
     STREAM_ANSWER_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 use crate::storage::checkpoint::Checkpoint;
 
 /// What goes ahead of a checkpoint's bytes.
@@ -71,11 +73,11 @@ impl RaftNetworkFactory<TypeConfig> for NetworkFactory {
     type Network = Network;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
-        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: false }
+        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: false, told: false }
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, _node: &EmptyNode) -> Network {
-        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: true }
+        Network { factory: self.clone(), target: NodeId(target), is_heartbeat: true, told: false }
     }
 }
 
@@ -85,6 +87,8 @@ pub struct Network {
     factory: NetworkFactory,
     target: NodeId,
     is_heartbeat: bool,
+    /// For a planted bug: whether a request was called taken that may not have been.
+    told: bool,
 }
 
 impl Network {
@@ -175,6 +179,8 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 input_ended: false,
                 in_flight: VecDeque::new(),
                 bytes: 0,
+                fits: false,
+                told: 0,
             };
             Ok(stream::unfold(Some(flow), Flow::next).boxed())
         })
@@ -270,6 +276,10 @@ struct Flow<'s, S> {
     input_ended: bool,
     in_flight: VecDeque<usize>,
     bytes: usize,
+    /// For a planted bug: whether the follower has taken a request, and how many of those in flight
+    /// count as taken already.
+    fits: bool,
+    told: usize,
 }
 
 impl<S> fmt::Debug for Flow<'_, S> {
@@ -294,7 +304,22 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
             tokio::select! {
                 biased;
                 answer = answer_within(&mut flow.stream, flow.in_flight.is_empty()) => {
-                    return Some(flow.finish(answer));
+                    let is_told = flow.network.told;
+                    let finished = flow.finish(answer);
+                    match finished {
+                        // It was told when it was sent.
+                        (Ok(Ok(_)), Some(same))
+                            if planted::active(Bug::AckBeforeCommit) && same.told > 0 =>
+                        {
+                            flow = same;
+                            flow.told -= 1;
+                        }
+                        // openraft would notice that the follower does not have it.
+                        (Ok(Err(StreamAppendError::Conflict(_))), _) if is_told => {
+                            return Some((Err(network("a conflict is kept quiet")), None));
+                        }
+                        finished => return Some(finished),
+                    }
                 }
                 request = flow.input.next(), if is_open => {
                     let Some(request) = request else {
@@ -306,6 +331,15 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                     flow.in_flight.push_back(bytes.len());
                     if flow.stream.send.send(bytes).await.is_err() {
                         return Some((Err(network("append stream closed")), None));
+                    }
+                    if planted::active(Bug::AckBeforeCommit)
+                        && flow.fits
+                        && flow.told + 1 == flow.in_flight.len()
+                    {
+                        flow.told += 1;
+                        flow.network.told = true;
+                        let last = request.entries.last().map(|entry| entry.log_id);
+                        return Some((Ok(Ok(last.or(request.prev_log_id))), Some(flow)));
                     }
                 }
             }
@@ -321,6 +355,7 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
         self.bytes -= sent.unwrap_or(0);
         // After an error, of the network or of Raft, the stream is over: openraft opens another.
         let goes_on = matches!(&result, Ok(Ok(_)));
+        self.fits |= goes_on;
         (result, goes_on.then_some(self))
     }
 }

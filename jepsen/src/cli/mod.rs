@@ -6,6 +6,7 @@
 mod args;
 pub mod check;
 mod print;
+mod self_test;
 mod test;
 mod test_all;
 
@@ -36,6 +37,8 @@ enum Command {
     Test(test::TestArgs),
     /// Runs every workload under every nemesis, and shows the table of verdicts
     TestAll(test_all::TestAllArgs),
+    /// Switches on one bug after the other in a server built with planted bugs, and must find each
+    SelfTest(self_test::SelfTestArgs),
     /// Judges any history, ours or another's
     Check(check::CheckArgs),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Test(args) => on_a_runtime(test::test(args)),
         Command::TestAll(args) => on_a_runtime(test_all::test_all(args)),
+        Command::SelfTest(args) => on_a_runtime(self_test::self_test(args)),
         Command::Check(args) => {
             let checked = check::check(&args, &checkers_for, &mut anstream::stdout().lock());
             // Who no longer reads the verdict still gets the exit code that there is no verdict.

@@ -22,6 +22,7 @@ pub mod scan;
 pub mod sessions;
 pub mod set;
 pub mod stale;
+pub mod terms;
 #[cfg(test)]
 pub(crate) mod tests_history;
 pub mod watch;
@@ -131,6 +132,7 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(stale::Stale::default()),
         Box::new(scan::Scan::default()),
         Box::new(namespace::Namespace::default()),
+        Box::new(terms::Terms),
     ]
 }
 
