@@ -13,7 +13,7 @@ mod checks;
 mod tests;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ pub const SETTINGS: &[&str] = &[
     "data-dir",
     "listen",
     "advertise",
+    "peer-source",
     "node",
     "founders",
     "join",
@@ -52,6 +53,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where others reach it, `host:port`; `None` means the address it is bound to.
     pub advertise: Option<String>,
+    /// The local address from which it connects to other nodes; `None` leaves it to the system.
+    pub peer_source: Option<IpAddr>,
     /// Its id, at least 1.
     pub node: NodeId,
     /// How it comes to its cluster.

@@ -138,6 +138,7 @@ pub struct Api {
     http: reqwest::Client,
     nodes: RwLock<BTreeMap<u32, String>>,
     timeout: Duration,
+    run: String,
 }
 
 impl Api {
@@ -154,7 +155,18 @@ impl Api {
             .no_proxy()
             .build()
             .map_err(|error| ApiError { what: "the HTTP client".into(), why: error.to_string() })?;
-        Ok(Self { http, nodes: RwLock::new(nodes), timeout })
+        Ok(Self { http, nodes: RwLock::new(nodes), timeout, run: "run".into() })
+    }
+
+    /// The same with a name of this run, which no other run on the same cluster has.
+    #[must_use]
+    pub fn named(self, run: impl Into<String>) -> Self {
+        Self { run: run.into(), ..self }
+    }
+
+    /// What no other run on this cluster uses: the name of a namespace, the start of an idempotency key.
+    pub fn own(&self, what: &str) -> String {
+        format!("{what}-{}", self.run)
     }
 
     /// Ids of the nodes.

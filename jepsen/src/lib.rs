@@ -10,8 +10,17 @@
 
 pub mod api;
 pub mod checker;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod coverage;
+pub mod generator;
 pub mod history;
+pub mod nemesis;
+pub mod progress;
+pub mod recovery;
+pub mod report;
+pub mod run;
+pub mod store;
 pub mod verdict;
 pub mod workload;

@@ -1,3 +1,7 @@
 //! The `tetrarch-jepsen` binary: hands its command line to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tetrarch_jepsen::cli::main()
+}

@@ -1,7 +1,7 @@
 //! Why a node could not start or had to stop. Each says what to do where a person can do something.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::consensus::founding::FoundingError;
 use crate::consensus::groups::OpenError;
@@ -16,6 +16,15 @@ pub enum AppError {
     Bind {
         /// The address asked for.
         address: SocketAddr,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No connection can be made from the address.
+    #[error("cannot connect from {address}: give --peer-source an address of this machine")]
+    PeerSource {
+        /// The address asked for.
+        address: IpAddr,
         /// The cause.
         #[source]
         source: io::Error,

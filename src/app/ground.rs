@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::error::AppError;
 use crate::config::Config;
-use crate::peer::{Corridor, Doorkeeper, PEER_PATH, PeerMetrics, Peers};
+use crate::peer::{Corridor, Doorkeeper, PEER_PATH, PeerMetrics, PeerOptions, Peers};
 use crate::runtime::Env;
 use crate::storage::Disk;
 use crate::storage::disk::{DirectoryLock, RealDisk};
@@ -58,14 +58,15 @@ impl Ground {
         let directory = |source| AppError::Directory { path: root.display().to_string(), source };
         let lock = DirectoryLock::take(&root).map_err(directory)?;
         let disk = Arc::new(RealDisk::new(&root).map_err(directory)?);
+        let options = PeerOptions { source: config.peer_source, ..PeerOptions::default() };
         Ok(Self {
             disk,
             index_root: Some(root),
             state: StateOptions::default(),
             lock: Some(lock),
             address: config.advertised(listen),
-            corridor: Box::new(|env, doorkeeper, metrics| {
-                let peers = Peers::new(env, doorkeeper, metrics);
+            corridor: Box::new(move |env, doorkeeper, metrics| {
+                let peers = Peers::with_options(env, doorkeeper, metrics, options);
                 let doorway = peers.clone();
                 let answer = move |request| async move { doorway.accept(request).await };
                 let routes = axum::Router::new().route(PEER_PATH, axum::routing::get(answer));

@@ -43,6 +43,11 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let listen = listener
         .local_addr()
         .map_err(|source| AppError::Bind { address: config.listen, source })?;
+    if let Some(address) = config.peer_source {
+        // Bound and let go: a wrong address is told now, and not as a cluster that does not answer.
+        let tried = TcpListener::bind((address, 0)).await;
+        drop(tried.map_err(|source| AppError::PeerSource { address, source })?);
+    }
     let node = Node::build(&config, Ground::real(&config, listen)?, &env).await?;
     let asked = asked_to_stop()?;
     watch_for_panics(&env);

@@ -1,6 +1,7 @@
 //! One node, put together: disk, log, state, peers, groups, hall, front door.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -152,7 +153,7 @@ impl Node {
                     self.peers.set_peers(&self.door.others());
                     self.founding.charter(&plan(config), &*self.peers).await?
                 }
-                Start::Join(endpoints) => self.join(endpoints).await?,
+                Start::Join(endpoints) => self.join(endpoints, config.peer_source).await?,
                 Start::Recover => return Err(nothing_to_recover(config)),
             },
         };
@@ -178,7 +179,11 @@ impl Node {
     }
 
     /// Asks the members to let this node in, under its own id and data directory.
-    async fn join(&self, endpoints: &[String]) -> Result<Charter, AppError> {
+    async fn join(
+        &self,
+        endpoints: &[String],
+        source: Option<IpAddr>,
+    ) -> Result<Charter, AppError> {
         let identity = self.door.identity();
         let failed = |reason: String| AppError::Join { endpoint: endpoints.join(", "), reason };
         let options = client::Options {
@@ -186,7 +191,8 @@ impl Node {
             timeout: CATALOG_PROPOSE_MAX,
             pinned: false,
         };
-        let client = Client::new(options, &self.env).map_err(|error| failed(error.to_string()))?;
+        let client = Client::bound_to(source, options, &self.env)
+            .map_err(|error| failed(error.to_string()))?;
         let request = JoinRequest {
             id: identity.node.0,
             address: self.address.clone(),

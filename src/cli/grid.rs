@@ -159,6 +159,7 @@ mod tests {
         let replica = |node, lag| ReplicaView {
             node,
             role: if node == 3 { "unknown" } else { "follower" }.to_owned(),
+            term: None,
             applied: None,
             last: None,
             lag,

@@ -33,7 +33,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::client::{Client, ClientError, Options};
 use crate::config::Config;
-use crate::runtime::Env;
+use crate::runtime::{Env, planted};
 use crate::wire::Outcome;
 
 /// A replicated key-value store over HTTP in which every node leads part of the writes.
@@ -42,7 +42,7 @@ use crate::wire::Outcome;
 /// write is unknown; 4 not found. `lock` ends with its command's code; 70 when the lock was lost, 75
 /// when somebody else has it.
 #[derive(Debug, Parser)]
-#[command(name = "tetrarch", version)]
+#[command(name = "tetrarch", version = planted::version())]
 struct Cli {
     #[command(subcommand)]
     command: Command,

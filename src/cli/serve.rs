@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::config::{Config, Given, LogFormat, SETTINGS, SettingsFile, Source, resolve};
-use crate::runtime::{Tasks, limits};
+use crate::runtime::{Tasks, limits, planted};
 
 /// Settings as texts: [`crate::config`] checks them together with those of the file.
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub(super) struct ServeArgs {
     /// Where others reach it [default: as in founders, else listen].
     #[arg(long, env = "TETRARCH_ADVERTISE", value_name = "HOST:PORT")]
     advertise: Option<String>,
+    /// Local address from which it connects to other nodes [default: the system's choice].
+    #[arg(long, env = "TETRARCH_PEER_SOURCE", value_name = "IP", id = "peer-source")]
+    peer_source: Option<String>,
     /// The node's id, at least 1, never used before; required.
     #[arg(long, env = "TETRARCH_NODE", value_name = "N")]
     node: Option<String>,
@@ -89,7 +92,11 @@ where
     };
     let config = resolve(&given(matches), file.as_ref())
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let warning = planted::warning().map_err(Failure::usage)?;
     start_log_lines(&config);
+    if let Some(warning) = warning {
+        tracing::error!("{warning}");
+    }
     if args.stop_with_stdin {
         stop_with_stdin();
     }

@@ -70,6 +70,7 @@ mod tests;
 mod txn;
 mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +134,21 @@ impl Client {
     /// # Errors
     ///
     /// When an endpoint is not an `http://` URL, or there is none.
-    pub fn new(mut options: Options, env: &Env) -> Result<Self, ClientError> {
+    pub fn new(options: Options, env: &Env) -> Result<Self, ClientError> {
+        Self::bound_to(None, options, env)
+    }
+
+    /// The same, whose connections come from this address of the machine; `None` leaves it to the
+    /// system.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::new`].
+    pub fn bound_to(
+        source: Option<IpAddr>,
+        mut options: Options,
+        env: &Env,
+    ) -> Result<Self, ClientError> {
         for endpoint in &mut options.endpoints {
             *endpoint = endpoint.trim().trim_end_matches('/').to_owned();
             let plain = endpoint.starts_with("http://") && reqwest::Url::parse(endpoint).is_ok();
@@ -150,6 +165,7 @@ impl Client {
             .connect_timeout(Duration::from_millis(limits::CLIENT_CONNECT_MS))
             .pool_max_idle_per_host(limits::CLIENT_IDLE_CONNECTIONS_MAX)
             .tcp_nodelay(true)
+            .local_address(source)
             .build()
             .map_err(|error| ClientError::refused("start", &error))?;
         let routes = Routes::new(options.endpoints.clone());

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -125,6 +125,7 @@ impl Checks {
         let node = self.node();
         let start = self.start(node);
         let advertise = self.advertise(listen, node, &start);
+        let peer_source = self.peer_source();
         let heartbeat = self.number("heartbeat-ms", 50..=60_000).map(Duration::from_millis);
         let log = LogSettings {
             segment_bytes: self
@@ -148,7 +149,18 @@ impl Checks {
                 "give --founders 1=HOST:PORT,2=... to found one or --join URL to enter one",
             );
         }
-        Config { data_dir, listen, advertise, node, start, heartbeat, log, log_format, log_level }
+        Config {
+            data_dir,
+            listen,
+            advertise,
+            peer_source,
+            node,
+            start,
+            heartbeat,
+            log,
+            log_format,
+            log_level,
+        }
     }
 
     fn data_dir(&mut self) -> PathBuf {
@@ -297,6 +309,21 @@ impl Checks {
             );
         }
         Some(text)
+    }
+
+    fn peer_source(&mut self) -> Option<IpAddr> {
+        let change = "give an address of this machine, such as 10.0.0.1, or leave it out";
+        match self.text("peer-source")?.parse::<IpAddr>() {
+            Ok(address) if !address.is_unspecified() && !address.is_multicast() => Some(address),
+            Ok(_) => {
+                self.problem("peer-source", "no connection can come from there", change);
+                None
+            }
+            Err(_) => {
+                self.problem("peer-source", "it is not an IP address", change);
+                None
+            }
+        }
     }
 
     fn log_format(&mut self) -> LogFormat {

@@ -124,6 +124,18 @@ fn an_address_that_nobody_can_dial_is_refused() {
 }
 
 #[test]
+fn connections_to_other_nodes_come_from_an_address_that_can_be_bound() {
+    assert_eq!(with(&[]).unwrap().peer_source, None);
+    let source = with(&[("peer-source", " 127.0.1.2 ")]).unwrap().peer_source;
+    assert_eq!(source, Some("127.0.1.2".parse().unwrap()));
+    for wrong in ["127.0.1.2:80", "a.example", "0.0.0.0", "::", "224.0.0.1"] {
+        let error = with(&[("peer-source", wrong)]).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert!(error.to_string().contains("peer-source"), "{error}");
+    }
+}
+
+#[test]
 fn a_segment_must_hold_the_longest_value() {
     let error = with(&[("segment-mib", "8")]).unwrap_err();
     assert!(error.to_string().contains("segment-mib"), "{error}");

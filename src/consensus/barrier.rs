@@ -13,7 +13,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::Instant as _;
 use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{LinearizableReadError, RaftError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -24,6 +26,7 @@ use crate::model::{GroupId, NodeId};
 use crate::runtime::Env;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{BARRIER_QUEUE_MAX, BARRIER_ROUNDS_MAX, BARRIER_WAIT_MAX};
+use crate::runtime::planted::{self, Bug};
 
 type Answer = oneshot::Sender<Result<u64, ReadError>>;
 
@@ -103,11 +106,21 @@ impl Rounds {
 }
 
 async fn round(group: GroupId, raft: &Raft) -> Result<u64, ReadError> {
+    if planted::active(Bug::ReadIndexWithoutQuorum)
+        || planted::active(Bug::LeaseReadUngated) && confirmed_lately(raft)
+    {
+        return unconfirmed(raft);
+    }
     let confirm = raft.get_read_linearizer(ReadPolicy::ReadIndex);
-    let confirmed = match tokio::time::timeout(BARRIER_WAIT_MAX, confirm).await {
+    let patience = BARRIER_WAIT_MAX / if planted::active(Bug::NoStepDown) { 10 } else { 1 };
+    let confirmed = match tokio::time::timeout(patience, confirm).await {
         Ok(confirmed) => confirmed,
+        Err(_elapsed) if planted::active(Bug::NoStepDown) => return unconfirmed(raft),
         Err(_elapsed) => return Err(ReadError::TimedOut),
     };
+    if planted::active(Bug::NoStepDown) && confirmed.is_err() {
+        return unconfirmed(raft);
+    }
     let linearizer = confirmed.map_err(|error| match error {
         RaftError::APIError(LinearizableReadError::ForwardToLeader(to)) => {
             ReadError::NotLeader { leader: to.leader_id.map(NodeId) }
@@ -123,6 +136,21 @@ async fn round(group: GroupId, raft: &Raft) -> Result<u64, ReadError> {
         Ok(Err(_behind)) => Err(ReadError::TimedOut),
         Err(fatal) => Err(ReadError::Stopped { reason: fatal.to_string() }),
     }
+}
+
+/// What this node has applied, if it takes itself for the leader.
+fn unconfirmed(raft: &Raft) -> Result<u64, ReadError> {
+    if raft.as_leader().is_err() {
+        return Err(ReadError::NotLeader { leader: None });
+    }
+    let applied = raft.data_metrics().borrow_watched().last_applied.map(|log_id| log_id.index);
+    applied.ok_or(ReadError::TimedOut)
+}
+
+/// Whether a quorum confirmed the leader here within the last seconds.
+fn confirmed_lately(raft: &Raft) -> bool {
+    let acked = raft.as_leader().ok().and_then(|leader| leader.last_quorum_acked());
+    acked.is_some_and(|acked| acked.elapsed() < BARRIER_WAIT_MAX * 10)
 }
 
 const _: () = assert!(BARRIER_WAIT_MAX.as_millis() > Duration::from_millis(100).as_millis());

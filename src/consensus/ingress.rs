@@ -22,6 +22,7 @@ use super::types::{Payload, Raft};
 use crate::model::{GroupId, NodeId};
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_QUEUE_MAX};
+use crate::runtime::planted::{self, Bug};
 use crate::runtime::{Env, limits};
 
 /// A committed and applied command.
@@ -221,7 +222,10 @@ type WriteResults = futures_util::stream::BoxStream<
     Result<openraft::raft::WriteResult<super::types::TypeConfig>, super::types::Fatal>,
 >;
 
-async fn deliver(mut results: WriteResults, answers: Vec<Answer>) {
+async fn deliver(mut results: WriteResults, mut answers: Vec<Answer>) {
+    if planted::active(Bug::SwappedAnswers) {
+        answers.reverse();
+    }
     for answer in answers {
         let result = match results.next().await {
             Some(Ok(Ok(written))) => Ok(Proposed {

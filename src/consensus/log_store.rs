@@ -20,6 +20,7 @@ use super::codec;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::model::GroupId;
 use crate::runtime::limits;
+use crate::runtime::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::log::{Entry as Record, Flushed, Log, Mark};
 
@@ -165,6 +166,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        if planted::active(Bug::ForgetVote) {
+            return Ok(None);
+        }
         let vote = self.log.state(self.group.0).vote;
         vote.map(|bytes| codec::decode("vote", &bytes).map_err(invalid)).transpose()
     }
@@ -174,6 +178,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        if planted::active(Bug::TruncateCommitted)
+            && let Some(last) = self.log.state(self.group.0).last_index
+        {
+            self.log.truncate_after(self.group.0, Some(last.saturating_sub(4)));
+        }
         let purged = self.log.state(self.group.0).purged;
         let last_purged_log_id = purged.map(|mark| decode_log_id(&mark.bytes)).transpose()?;
         let start = last_purged_log_id.map_or(0, |id| id.index + 1);

@@ -14,7 +14,7 @@ use crate::model::GroupId;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::APPLIED_RETRY;
 use crate::storage::StorageError;
-use crate::storage::state::{Changes, Gone, Page, PageRows, Read, State};
+use crate::storage::state::{Changes, Digest, Gone, Page, PageRows, Read, State};
 
 /// What a state says, or that its history no longer reaches back so far.
 type Found<T> = Result<Result<T, Gone>, StorageError>;
@@ -71,6 +71,18 @@ impl Groups {
         at: u64,
     ) -> Result<Result<Read, Gone>, ReadError> {
         self.look(group, |state| state.get_at(group.0, key, at))
+    }
+
+    /// The digest of a local replica; see [`State::digest`]. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As `page`.
+    pub fn digest(&self, group: GroupId, until: Moment) -> Result<Option<Digest>, ReadError> {
+        if self.group(group).is_none() {
+            return Err(ReadError::NotHere);
+        }
+        self.state().digest(group.0, until).map_err(|error| self.cannot_read(&error))
     }
 
     fn look<T>(

@@ -26,6 +26,7 @@ use crate::model::{
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::Tasks;
 use crate::runtime::limits::APPLY_BATCH_ENTRIES;
+use crate::runtime::planted::{self, Bug};
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::state::{Applying, State};
 use crate::storage::{Applied, Effect, StorageError};
@@ -122,7 +123,14 @@ impl Machine {
                     }
                     EntryPayload::Normal(payload) => {
                         let system = is_system.then_some(&mut catalog);
-                        let at = At { group, index: entry.log_id.index };
+                        let (index, term) = (entry.log_id.index, entry.log_id.leader_id.term);
+                        let at = At { group, index, reign: planted::since(group.0, term, index) };
+                        if planted::active(Bug::ApplyTwice)
+                            && !is_system
+                            && planted::few(group.0, 256)
+                        {
+                            leases.extend(at.run(&mut book, applying, &payload.0, None)?.leases);
+                        }
                         let done = at.run(&mut book, applying, &payload.0, system)?;
                         leases.extend(done.leases);
                         done.reply
@@ -153,6 +161,8 @@ impl Machine {
 struct At {
     group: GroupId,
     index: u64,
+    /// Where its leader's entries began, for a planted bug.
+    reign: u64,
 }
 
 impl At {
@@ -164,7 +174,10 @@ impl At {
         bytes: &Bytes,
         system: Option<&mut Option<Arc<Catalog>>>,
     ) -> Result<Outcome, StorageError> {
-        let command = Command::decode(bytes).map_err(|error| self.stop(&error))?;
+        let mut command = Command::decode(bytes).map_err(|error| self.stop(&error))?;
+        if planted::active(Bug::OnceLostOnFailover) {
+            self.forget_once(&Rows(applying), &mut command);
+        }
         let mut outcome = match (&command, system) {
             (Command::Catalog(bytes), Some(catalog)) => self.change(catalog, bytes)?,
             (
@@ -215,10 +228,21 @@ impl At {
         Ok(Outcome { reply, effects, leases: Vec::new() })
     }
 
+    /// Takes the once key of a request that was done under an earlier leader.
+    fn forget_once(&self, rows: &Rows<'_, '_>, command: &mut Command) {
+        let Command::Request(request) = command else { return };
+        let known = request.once.as_ref().and_then(|once| model::once::recall(rows, once).ok());
+        if let Some(Some(Reply::Replayed { index, .. })) = known
+            && index < self.reign
+        {
+            request.once = None;
+        }
+    }
+
     /// A committed command that cannot be read, or state that cannot be decoded, is a broken
     /// promise: the group stops here rather than differ from its other replicas.
     fn stop(&self, error: &dyn std::error::Error) -> StorageError {
-        let Self { group, index } = self;
+        let Self { group, index, .. } = self;
         StorageError::Index { reason: format!("group {group}, entry {index}: {error}") }
     }
 }

@@ -39,6 +39,7 @@ use crate::runtime::limits::{
     APPEND_WINDOW_BYTES, APPEND_WINDOW_REQUESTS, RAFT_CALL_TIMEOUT_MIN, SNAPSHOT_CHUNK_BYTES,
     STREAM_ANSWER_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 use crate::storage::checkpoint::Checkpoint;
 
 /// What goes ahead of a checkpoint's bytes.
@@ -294,7 +295,14 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
             tokio::select! {
                 biased;
                 answer = answer_within(&mut flow.stream, flow.in_flight.is_empty()) => {
-                    return Some(flow.finish(answer));
+                    let finished = flow.finish(answer);
+                    match finished {
+                        // It was told when it was sent.
+                        (Ok(Ok(_)), Some(same)) if planted::active(Bug::AckBeforeCommit) => {
+                            flow = same;
+                        }
+                        finished => return Some(finished),
+                    }
                 }
                 request = flow.input.next(), if is_open => {
                     let Some(request) = request else {
@@ -306,6 +314,10 @@ impl<S: Stream<Item = AppendRequest> + Unpin> Flow<'_, S> {
                     flow.in_flight.push_back(bytes.len());
                     if flow.stream.send.send(bytes).await.is_err() {
                         return Some((Err(network("append stream closed")), None));
+                    }
+                    if planted::active(Bug::AckBeforeCommit) {
+                        let last = request.entries.last().map(|entry| entry.log_id);
+                        return Some((Ok(Ok(last.or(request.prev_log_id))), Some(flow)));
                     }
                 }
             }

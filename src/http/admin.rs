@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use crate::model::{Incarnation, NodeId};
 use crate::runtime::limits::ADMIN_BODY_BYTES_MAX;
 use crate::wire::{
-    ChangeReply, JoinRequest, KnownNode, ReplaceRequest, RouteReplica, RouteView, base_url,
+    ChangeReply, DigestView, GroupDigest, JoinRequest, KnownNode, ReplaceRequest, RouteReplica,
+    RouteView, base_url,
 };
 
 use super::body::read_json;
@@ -31,6 +32,35 @@ pub(super) async fn cluster(
     let mut response = Json(view::cluster(&front.service.cluster().await)).into_response();
     Facts::default().write(response.headers_mut(), &front, &asked);
     response
+}
+
+/// What this node's replicas hold, to compare with the others'.
+#[utoipa::path(get, path = "/v1/cluster/digest", operation_id = "get_digest", tag = "cluster",
+    responses((status = 200, description = "A digest for each replica", body = DigestView)))]
+pub(super) async fn digest(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    match digests(&front, &asked, request.uri().query()).await {
+        Ok(response) => response,
+        Err(failure) => failure.response(&front, &asked),
+    }
+}
+
+async fn digests(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
+    query(raw, &[])?;
+    let made = front.service.digests(&asked.context()).await?;
+    let groups = made.into_iter().map(|(group, digest)| GroupDigest {
+        group: group.0,
+        applied: digest.applied,
+        rows: digest.rows,
+        digest: format!("{:016x}", digest.digest),
+    });
+    let view = DigestView { node: front.service.node().0, groups: groups.collect() };
+    let mut response = Json(view).into_response();
+    Facts::default().write(response.headers_mut(), front, asked);
+    Ok(response)
 }
 
 /// Where a key lives.

@@ -60,6 +60,7 @@ use super::{Asked, Front};
         super::leases::end,
         super::bounds::limits,
         super::admin::cluster,
+        super::admin::digest,
         super::admin::join,
         super::admin::replace,
         super::admin::route,

@@ -6,7 +6,7 @@
 use axum::routing::MethodRouter;
 
 use crate::wire::{
-    CLUSTER_PATH, LEASES_PATH, LIMITS_PATH, NAMESPACES_PATH, NODES_PATH, OPENAPI_PATH,
+    CLUSTER_PATH, DIGEST_PATH, LEASES_PATH, LIMITS_PATH, NAMESPACES_PATH, NODES_PATH, OPENAPI_PATH,
     REPLACE_PATH, ROUTE_PATH,
 };
 
@@ -73,6 +73,7 @@ table! {
     LIMITS_PATH, Request: get bounds::limits;
     OPENAPI_PATH, Request: get doc::openapi;
     CLUSTER_PATH, Request: get admin::cluster;
+    DIGEST_PATH, Request: get admin::digest;
     NODES_PATH, Request: post admin::join;
     REPLACE_PATH, Request: post admin::replace;
     ROUTE_PATH, Request: get admin::route;

@@ -72,6 +72,7 @@ fn replica(replica: &ReplicaOverview) -> wire::ReplicaView {
     wire::ReplicaView {
         node: replica.node.0,
         role: role.to_owned(),
+        term: status.map(|status| status.term),
         applied: status.and_then(|status| status.applied),
         last: status.and_then(|status| status.last),
         lag: replica.lag,

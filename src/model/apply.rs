@@ -30,9 +30,10 @@ use super::codec::CodecError;
 use super::command::{Action, Command, Ownership, Request};
 use super::id::Slot;
 use super::lease::LeaseEvent;
-use super::op::TxnOp;
+use super::op::{Patch, TxnOp, WriteOp};
 use super::reply::Reply;
 use super::rows::OWNED_KEY;
+use crate::runtime::planted::{self, Bug};
 use crate::storage::Effect;
 
 pub use super::book::Book;
@@ -141,10 +142,13 @@ fn request(
         return Err(ApplyError::NotHere);
     }
     let owned = book.owned(view)?;
-    if asked.epoch < owned.epoch || !owns_all(owned, &asked.action) {
+    if (asked.epoch < owned.epoch || !owns_all(owned, &asked.action))
+        && !planted::active(Bug::OldEpochRoute)
+    {
         return Ok(Outcome::unchanged(Reply::NotOwner { epoch: owned.epoch }));
     }
     if let Some(once) = &asked.once
+        && !(planted::active(Bug::CounterDoubled) && adds(&asked.action))
         && let Some(reply) = once::recall(view, once)?
     {
         return Ok(Outcome::unchanged(reply));
@@ -165,6 +169,12 @@ fn request(
         once::keep(&mut draft, once, &reply)?;
     }
     Ok(draft.finish(reply))
+}
+
+/// Whether an action adds to a number, for a planted bug.
+fn adds(action: &Action) -> bool {
+    let Action::Key(_, op) = action else { return false };
+    matches!(op.op, WriteOp::Patch { patch: Patch::Number(_) })
 }
 
 /// Whether the group owns every slot that an action needs.

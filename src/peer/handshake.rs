@@ -6,6 +6,8 @@
 //! Promises: no frame is served before both ends have admitted the other; every step together ends
 //! within the caller's timeout. Relies on: hyper for the upgrade, a `Doorkeeper` for the judgement.
 
+use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -14,7 +16,7 @@ use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use super::connection::{ReadHalf, WriteHalf};
 use super::frame::{Frame, FrameError, FrameReader, Kind};
@@ -58,7 +60,7 @@ pub(super) enum ConnectError {
     #[error("no address is known")]
     NoAddress,
     #[error("cannot connect to {address}: {source}")]
-    Tcp { address: String, source: std::io::Error },
+    Tcp { address: String, source: io::Error },
     #[error("no upgrade: {0}")]
     Http(#[from] hyper::Error),
     #[error("no upgrade: {0} answered {1}")]
@@ -68,7 +70,7 @@ pub(super) enum ConnectError {
     #[error("greeting failed: {0}")]
     Hello(#[from] HelloError),
     #[error("greeting failed: {0}")]
-    Write(std::io::Error),
+    Write(io::Error),
     #[error("greeting failed: unexpected {0:?}")]
     Unexpected(Option<Kind>),
     #[error("node {found} answers at the address of node {wanted}")]
@@ -114,7 +116,7 @@ impl Wire {
         }
     }
 
-    pub(super) async fn send(&mut self, frame: &Frame) -> std::io::Result<()> {
+    pub(super) async fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(frame.wire_bytes());
         frame.put(&mut out);
         self.writer.write_all(&out).await?;
@@ -147,9 +149,13 @@ pub(super) async fn connect(
     doorkeeper: &Arc<dyn Doorkeeper>,
     to: NodeId,
     purpose: Purpose,
+    source: Option<IpAddr>,
 ) -> Result<Wire, ConnectError> {
     let address = doorkeeper.address(to).ok_or(ConnectError::NoAddress)?;
-    let mut wire = upgrade(tasks, &address, purpose).await?;
+    let stream = dial(&address, source)
+        .await
+        .map_err(|source| ConnectError::Tcp { address: address.clone(), source })?;
+    let mut wire = upgrade(tasks, stream, &address, purpose).await?;
     let hello = Hello { wanted: Some(to), ..doorkeeper.hello() };
     wire.greet(Kind::Hello, hello.encode()).await?;
     let frame = wire.greeting().await?;
@@ -169,10 +175,31 @@ pub(super) async fn connect(
     Ok(wire)
 }
 
-async fn upgrade(tasks: &Tasks, address: &str, purpose: Purpose) -> Result<Wire, ConnectError> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|source| ConnectError::Tcp { address: address.to_owned(), source })?;
+/// Connects, from `source` where one is set; names are tried address by address.
+async fn dial(address: &str, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let family = io::Error::new(
+        io::ErrorKind::AddrNotAvailable,
+        format!("it has no address that can be reached from {source}"),
+    );
+    let mut failure = family;
+    for to in lookup_host(address).await?.filter(|to| to.is_ipv4() == source.is_ipv4()) {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind((source, 0).into())?;
+        match socket.connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+async fn upgrade(
+    tasks: &Tasks,
+    stream: TcpStream,
+    address: &str,
+    purpose: Purpose,
+) -> Result<Wire, ConnectError> {
     let (mut sender, driver) =
         hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await?;
     tasks.spawn("peer-upgrade", async move {

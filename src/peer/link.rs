@@ -151,7 +151,8 @@ impl Link {
     /// Connects and carries frames until the connection ends; returns why it did.
     async fn attempt(self: &Arc<Self>) -> Result<String, ConnectError> {
         let Shared { env, doorkeeper, metrics, options } = &*self.shared;
-        let connect = handshake::connect(&env.tasks, doorkeeper, self.node, Purpose::Frames);
+        let connect =
+            handshake::connect(&env.tasks, doorkeeper, self.node, Purpose::Frames, options.source);
         let wire = tokio::time::timeout(PEER_CONNECT_TIMEOUT, connect)
             .await
             .unwrap_or(Err(ConnectError::TimedOut))?;

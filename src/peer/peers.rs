@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -37,7 +38,8 @@ use crate::runtime::{Env, Moment};
 /// Where a node takes connections of others.
 pub const PEER_PATH: &str = "/internal/peer";
 
-/// The bounds of the peer room that tests tighten; the defaults are those of `runtime::limits`.
+/// Where connections come from, and the bounds of the peer room, which tests tighten; the defaults
+/// are those of `runtime::limits`.
 #[derive(Clone, Debug)]
 pub struct PeerOptions {
     /// Bytes that may wait in one lane.
@@ -50,6 +52,8 @@ pub struct PeerOptions {
     pub ping_every: Duration,
     /// After how long without any sign a connection is dead.
     pub silence_max: Duration,
+    /// The local address from which nodes are connected to; `None` leaves it to the system.
+    pub source: Option<IpAddr>,
 }
 
 impl Default for PeerOptions {
@@ -60,6 +64,7 @@ impl Default for PeerOptions {
             calls_running: PEER_CALLS_RUNNING_MAX,
             ping_every: PEER_PING_EVERY,
             silence_max: PEER_SILENCE_MAX,
+            source: None,
         }
     }
 }
@@ -291,8 +296,9 @@ impl Transport for Peers {
         header: Bytes,
         body: BoxStream<'static, io::Result<Bytes>>,
     ) -> Result<Bytes, PeerError> {
-        let Shared { env, doorkeeper, .. } = &*self.inner.shared;
-        let connect = handshake::connect(&env.tasks, doorkeeper, to, Purpose::Bulk);
+        let Shared { env, doorkeeper, options, .. } = &*self.inner.shared;
+        let source = options.source;
+        let connect = handshake::connect(&env.tasks, doorkeeper, to, Purpose::Bulk, source);
         let wire = tokio::time::timeout(PEER_CONNECT_TIMEOUT, connect)
             .await
             .unwrap_or(Err(ConnectError::TimedOut))

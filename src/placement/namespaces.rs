@@ -25,6 +25,7 @@ use crate::runtime::limits::{
     HISTORY_KEPT_MIN_MS, HISTORY_MS_MAX, KEY_BYTES_MAX, NAMESPACE_NAME_BYTES_MAX, NAMESPACES_MAX,
     VALUE_BYTES_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 
 /// What a namespace is created with, beside its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +89,17 @@ impl Catalog {
                 ),
             );
         }
-        let id = self.next_namespace;
+        let mut id = self.next_namespace;
+        if planted::active(Bug::DeletedNamespaceKept)
+            && let Some((old, _)) = self.doomed.pop_last()
+        {
+            id = old;
+        }
         let Settings { mode, layout, limits, quota, history_ms } = settings;
         let epoch = self.epoch + 1;
         let entry = NamespaceEntry { id, mode, layout, limits, quota, history_ms, epoch };
         self.namespaces.insert(name.to_owned(), entry);
-        self.next_namespace = NamespaceId(id.0 + 1);
+        self.next_namespace = self.next_namespace.max(NamespaceId(id.0 + 1));
         Ok(Change::Made)
     }
 

@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod limits;
 pub mod metrics;
+pub mod planted;
 pub mod rng;
 pub mod task;
 

@@ -22,6 +22,7 @@ mod batch;
 pub mod cluster;
 mod cursor;
 mod denied;
+mod digest;
 mod error;
 mod feed;
 mod flow;
@@ -86,6 +87,7 @@ pub use usage::Usage;
 pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};
 pub use wing::{LocalRow, Wing};
 
+use digest::Digesting;
 use owned::Owned;
 use read_index::ReadIndex;
 use route::{Map, Target};
@@ -141,6 +143,7 @@ struct Hall {
     usage: Usage,
     owned: Owned,
     read_index: ReadIndex,
+    digesting: Digesting,
     follower_reads: AtomicBool,
 }
 
@@ -174,6 +177,7 @@ impl Service {
             usage: Usage::default(),
             owned: Owned::default(),
             read_index: ReadIndex::default(),
+            digesting: Digesting::default(),
             follower_reads: AtomicBool::new(FOLLOWER_READS),
         };
         Self { hall: Arc::new(hall), flow }

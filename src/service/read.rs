@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::model::{Row, data_key};
 use crate::placement::slot_of;
+use crate::runtime::planted::{self, Bug};
 
 use super::answer::Got;
 use super::ask::{Context, ReadMode};
@@ -40,7 +41,9 @@ impl Service {
                 slot,
                 key: data_key(entry.id, &key),
                 freshness: freshness(read),
-                at_least: group.map_or(0, |group| context.session.of(group)),
+                at_least: group
+                    .filter(|_| !planted::active(Bug::SessionIgnored))
+                    .map_or(0, |group| context.session.of(group)),
             })
         };
         let reached = self.find(&find_in, &context).await?;

@@ -19,6 +19,7 @@ use crate::runtime::limits::{
     FOLLOWER_LAG_WAIT_MAX, FORWARD_MARGIN, READ_INDEX_QUEUE_MAX, READ_INDEX_ROUNDS_MAX,
     READ_INDEX_WAIT_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 
 use super::act::Site;
 use super::forward::{Done, Find, Forwarded, Work};
@@ -76,11 +77,16 @@ pub(super) async fn read_here(
     find: &Find,
     context: &Context,
 ) -> Option<Done> {
+    let site = Site { hall, group, epoch, deadline: context.deadline };
+    if planted::active(Bug::StaleRead) {
+        return site.row(find, None).ok();
+    }
     hall.wing.leader(group).filter(|leader| *leader != hall.node)?;
     let index = ask(hall, group, context.deadline).await?;
     let until = context.deadline.min(hall.env.clock.now() + FOLLOWER_LAG_WAIT_MAX);
-    hall.wing.wait_applied(group, index.max(find.at_least), until).await.ok()?;
-    let site = Site { hall, group, epoch, deadline: context.deadline };
+    if !planted::active(Bug::FollowerReadUnapplied) {
+        hall.wing.wait_applied(group, index.max(find.at_least), until).await.ok()?;
+    }
     site.row(find, None).ok()
 }
 

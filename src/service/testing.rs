@@ -19,7 +19,7 @@ use crate::peer::{Channel, Lane, PeerError, PeerStream, Transport};
 use crate::placement::{Catalog, CatalogCommand};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Moment};
-use crate::storage::state::Change;
+use crate::storage::state::{Change, Digest};
 
 use machine::Group;
 
@@ -304,6 +304,15 @@ impl Wing for FakeWing {
         let role = if leader == Some(self.node) { Role::Leader } else { Role::Follower };
         let groups = if self.hosts { 0..9 } else { 0..0 };
         groups.map(|id| status(id, leader, role)).collect()
+    }
+
+    fn digest(&self, group: GroupId, until: Moment) -> Result<Option<Digest>, ReadError> {
+        if Env::system().clock.now() >= until {
+            return Ok(None);
+        }
+        let state = self.world.state.lock();
+        let rows = state.rows.keys().filter(|(of, _)| *of == group).count() as u64;
+        Ok(Some(Digest { applied: state.index, rows, digest: group.0 }))
     }
 }
 

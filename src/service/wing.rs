@@ -15,6 +15,7 @@ use crate::consensus::{GroupStatus, Groups, ProposeError, ReadError};
 use crate::model::{GroupId, LeaseId, NodeId};
 use crate::placement::Catalog;
 use crate::runtime::Moment;
+use crate::storage::state::Digest;
 
 use super::feed::LocalFeed;
 
@@ -70,6 +71,9 @@ pub trait Wing: LocalFeed {
 
     /// What this node's replicas say of their groups.
     fn statuses(&self) -> Vec<GroupStatus>;
+
+    /// The digest of this node's replica; `None` when it is not done by the deadline. Blocks.
+    fn digest(&self, group: GroupId, until: Moment) -> Result<Option<Digest>, ReadError>;
 }
 
 #[async_trait]
@@ -124,5 +128,9 @@ impl Wing for Groups {
 
     fn statuses(&self) -> Vec<GroupStatus> {
         Self::statuses(self)
+    }
+
+    fn digest(&self, group: GroupId, until: Moment) -> Result<Option<Digest>, ReadError> {
+        Self::digest(self, group, until)
     }
 }

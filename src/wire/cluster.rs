@@ -85,12 +85,38 @@ pub struct ReplicaView {
     pub node: u64,
     /// `leader`, `follower`, `candidate`, `learner`, `stopped`; `unknown` when it did not answer.
     pub role: String,
+    /// The newest term that it has promised to; it never falls.
+    #[serde(default)]
+    pub term: Option<u64>,
     /// Its last applied entry.
     pub applied: Option<u64>,
     /// Its last appended entry.
     pub last: Option<u64>,
     /// Entries of the leader that it is not known to hold.
     pub lag: Option<u64>,
+}
+
+/// What the replicas of one node hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DigestView {
+    /// The node that answered, of its own replicas.
+    pub node: u64,
+    /// Its replicas, in the order of their groups.
+    pub groups: Vec<GroupDigest>,
+}
+
+/// What one replica holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GroupDigest {
+    /// The group.
+    pub group: u64,
+    /// The applied index that the digest is of, exactly.
+    pub applied: u64,
+    /// How many rows the replica holds: keys, and what the group knows beside them.
+    pub rows: u64,
+    /// Hash of all of them, 16 hex digits.
+    #[schema(pattern = "^[0-9a-f]{16}$")]
+    pub digest: String,
 }
 
 /// Where a key lives.

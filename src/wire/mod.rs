@@ -21,8 +21,8 @@ use utoipa::ToSchema;
 
 pub use batch::{BatchEnd, BatchLine, BatchResult};
 pub use cluster::{
-    ChangeReply, ClusterView, GroupView, JoinRequest, KnownNode, NodeView, ReplaceRequest,
-    ReplicaView, RouteReplica, RouteView,
+    ChangeReply, ClusterView, DigestView, GroupDigest, GroupView, JoinRequest, KnownNode, NodeView,
+    ReplaceRequest, ReplicaView, RouteReplica, RouteView,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{
@@ -83,6 +83,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Where the cluster's state is read.
 pub const CLUSTER_PATH: &str = "/v1/cluster";
+/// Digests of a node's own replicas.
+pub const DIGEST_PATH: &str = "/v1/cluster/digest";
 /// Where a node joins ([`JoinRequest`]).
 pub const NODES_PATH: &str = "/v1/cluster/nodes";
 /// Where a node is replaced ([`ReplaceRequest`]).

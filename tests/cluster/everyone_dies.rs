@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::support::chance::{rounds, seeded};
 use crate::support::cluster::{Cluster, Shape};
+use crate::support::digests;
 use crate::support::ledger::Reading;
 use crate::support::load::{Load, Plan};
 
@@ -46,4 +47,5 @@ async fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_at_once() {
     let ledger = load.stop().await;
     assert!(!ledger.unknown.is_empty(), "kill -9 under load leaves requests without answer");
     ledger.check(&cluster.api, &cluster.all_urls(), Reading::Linearizable).await;
+    digests::agree(&cluster).await;
 }

@@ -2,6 +2,7 @@
 
 use crate::support::chance::seeded;
 use crate::support::cluster::{Cluster, Shape};
+use crate::support::digests;
 use crate::support::ledger::Reading;
 use crate::support::load::{Load, Plan};
 
@@ -49,4 +50,5 @@ async fn a_follower_that_was_away_too_long_comes_back_by_snapshot() {
     let urls = cluster.all_urls();
     ledger.check(&cluster.api, &urls, Reading::Linearizable).await;
     ledger.check(&cluster.api, &cluster.urls(&[3]), Reading::OwnCopy).await;
+    digests::agree(&cluster).await;
 }

@@ -28,6 +28,7 @@ mod leases;
 mod malformed;
 mod many_groups;
 mod namespaces;
+mod no_bugs;
 mod replace;
 mod stop;
 mod watchers;

@@ -118,6 +118,7 @@ fn config(plan: &Plan, node: u64) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         advertise: Some(address(node)),
         node: NodeId(node),
+        peer_source: None,
         start: Start::Found(Founding {
             members,
             groups: plan.groups,

@@ -11,6 +11,7 @@ pub(crate) mod api;
 pub(crate) mod chance;
 pub(crate) mod cluster;
 pub(crate) mod command;
+pub(crate) mod digests;
 pub(crate) mod gaps;
 pub(crate) mod ledger;
 pub(crate) mod load;

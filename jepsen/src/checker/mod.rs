@@ -3,6 +3,14 @@
 //! Promises: a checker reads the history and nothing else; it never says `valid` of what it could not
 //! finish.
 
+pub mod cycles;
+pub mod ledger;
+pub mod linear;
+pub mod logs;
+pub mod once;
+pub mod replicas;
+pub mod sums;
+
 use std::time::Duration;
 
 use crate::history::History;

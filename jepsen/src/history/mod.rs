@@ -7,11 +7,18 @@
 //! same process and `f`; `fail` means that it certainly did not happen, `info` that nobody knows (it
 //! may take effect at any later time; its process does nothing more).
 
+mod edn;
+mod jsonl;
 mod recorder;
+mod scanner;
 mod value;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
+pub use edn::put_event;
 pub use recorder::Recorder;
 pub use value::Value;
 
@@ -26,6 +33,42 @@ pub enum Kind {
     Fail,
     /// Unknown, or a note of the nemesis.
     Info,
+}
+
+impl Kind {
+    /// Its word in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invoke => "invoke",
+            Self::Ok => "ok",
+            Self::Fail => "fail",
+            Self::Info => "info",
+        }
+    }
+
+    /// The kind of this word, with or without a colon.
+    pub fn named(word: &str) -> Option<Self> {
+        let word = word.strip_prefix(':').unwrap_or(word);
+        [Self::Invoke, Self::Ok, Self::Fail, Self::Info]
+            .into_iter()
+            .find(|kind| kind.name() == word)
+    }
+}
+
+/// Why a file is not a history.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It says something else.
+    #[error("line {line}: {why}")]
+    Malformed {
+        /// Where, from 1.
+        line: u64,
+        /// What is wrong.
+        why: String,
+    },
 }
 
 /// Who did it.
@@ -97,6 +140,24 @@ impl Operation<'_> {
 }
 
 impl History {
+    /// Reads a file of either format: what begins with `{"` or `[{"` is JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or is not a history.
+    pub fn read(path: &Path) -> Result<Self, ReadError> {
+        let mut file = BufReader::new(File::open(path)?);
+        let json = {
+            let mut signs = file
+                .fill_buf()?
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_whitespace() && *byte != b'[');
+            signs.next() == Some(b'{') && signs.next() == Some(b'"')
+        };
+        if json { Self::read_jsonl(file) } else { Self::read_edn(file) }
+    }
+
     /// The clients' operations in the order of their invocations.
     pub fn operations(&self) -> Vec<Operation<'_>> {
         let mut open: BTreeMap<Process, usize> = BTreeMap::new();

@@ -3,6 +3,29 @@
 //! A workload says what to do next (`next`), does it (`invoke`), reads everything once more when all
 //! faults are over (`last`), and names the checkers that judge it. It holds no verdict of its own.
 
+pub mod append;
+pub mod bank;
+pub mod counter;
+mod finding;
+#[cfg(test)]
+mod hand;
+pub mod idempotency;
+mod kept;
+pub mod lease;
+pub mod lock;
+mod make;
+pub mod namespace;
+mod order;
+mod place;
+pub mod register;
+pub mod scan;
+pub mod sessions;
+pub mod set;
+pub mod stale;
+#[cfg(test)]
+pub(crate) mod tests_history;
+pub mod watch;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -90,4 +113,28 @@ pub trait Workload: Send + Sync {
 
     /// Kinds of operations (`f`) of which at least this many must have been `ok`.
     fn needed(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// Every workload there is, fresh, in the order in which tables show them.
+pub fn all() -> Vec<Box<dyn Workload>> {
+    vec![
+        Box::new(register::Register::default()),
+        Box::new(set::Set::default()),
+        Box::new(append::Append::default()),
+        Box::new(counter::Counter::default()),
+        Box::new(bank::Bank::default()),
+        Box::new(idempotency::Idempotency::default()),
+        Box::new(watch::Watch::default()),
+        Box::new(lease::Lease::default()),
+        Box::new(lock::Lock::default()),
+        Box::new(sessions::Sessions::default()),
+        Box::new(stale::Stale::default()),
+        Box::new(scan::Scan::default()),
+        Box::new(namespace::Namespace::default()),
+    ]
+}
+
+/// A fresh workload by its name on the command line.
+pub fn by_name(name: &str) -> Option<Box<dyn Workload>> {
+    all().into_iter().find(|workload| workload.name() == name)
 }

@@ -18,6 +18,7 @@ use crate::placement::Catalog;
 use crate::runtime::limits::{
     ONCE_FORGET_TICK, ONCE_KEEP, SAMPLE_TICK, TEND_EXPIRE_MAX, TEND_PURGE_ROWS_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 use crate::runtime::{Clock, Moment};
 
 /// What the driver may know of a replica.
@@ -149,6 +150,7 @@ impl Charge {
         // holds no namespace's rows.
         let is_floored = floor.is_some() && facts.group() != GroupId::SYSTEM;
         let purge = catalog.doomed.keys().find(|id| is_floored && !self.emptied.contains(id));
+        let purge = purge.filter(|_| !planted::active(Bug::DeletedNamespaceKept));
         let expire = self.deadlines.lock().expired(self.time, TEND_EXPIRE_MAX);
         let tend = Tend {
             expire,

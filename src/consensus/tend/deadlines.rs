@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::model::{LeaseEvent, LeaseId, LeaseState};
 use crate::runtime::Moment;
+use crate::runtime::planted::{self, Bug};
 
 /// Deadlines that others may look at between the looks of their driver.
 pub type SharedDeadlines = Arc<Mutex<Deadlines>>;
@@ -38,7 +39,10 @@ impl Deadlines {
     /// Gives every lease its full ttl from now: this node has just come to lead.
     pub fn begin(&mut self, time: Moment, leases: Vec<LeaseState>) {
         *self = Self::default();
-        for lease in leases {
+        for mut lease in leases {
+            if planted::active(Bug::LeaseEarly) {
+                lease.ttl_ms = 0;
+            }
             self.note(time, LeaseEvent::Lives(lease));
         }
     }

@@ -94,6 +94,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
         "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
         "get_limits" | "openapi" | "get_cluster" => &[EVERY],
+        "get_digest" => &[EVERY, &[(500, &["internal"])]],
         "add_node" | "replace_node" => &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]],
         "get_route" => &[EVERY, SPACE, KEY],
         "livez" | "metrics" => &[&[(400, &["invalid"])]],

@@ -97,3 +97,18 @@ async fn the_limits_and_the_description_can_be_read() {
     let description = body(&door.ask("GET", "/openapi.json", "").await);
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
 }
+
+#[tokio::test]
+async fn a_node_says_what_its_own_replicas_hold() {
+    let door = Door::new(8);
+    let made = body(&door.ask("GET", "/v1/cluster/digest", "").await);
+    assert_eq!(made["node"], 1);
+    assert_eq!(made["groups"].as_array().unwrap().len(), 9, "every group with a replica here");
+    assert_eq!(
+        made["groups"][8],
+        json!({"group": 8, "applied": 0, "rows": 0, "digest": "0000000000000008"})
+    );
+    assert_eq!(door.ask("GET", "/v1/cluster/digest?x=1", "").await.status, 400);
+    let late = door.with("GET", "/v1/cluster/digest", &[("request-timeout", "1ms")], "").await;
+    assert!(late.status == 200 || late.problem().code == "unavailable");
+}

@@ -15,6 +15,7 @@ use crate::model::reply::KeyReply;
 use crate::model::row::Row;
 use crate::model::rows::data_key;
 use crate::runtime::limits::{CONTENT_TYPE_BYTES_MAX, KEY_BYTES_MAX};
+use crate::runtime::planted::{self, Bug};
 
 /// A key as it is found.
 struct Found {
@@ -55,7 +56,8 @@ pub(super) fn write(
     }
     let before = read(draft, &row_key)?;
     let found = Found { row_key, before };
-    if !holds(&asked.require, found.row()) {
+    let late = planted::active(Bug::CasOldValue) && held(&asked.require, found.row(), draft.index);
+    if !late && !holds(&asked.require, found.row()) {
         let (row_at, revision) = (found.row().map(|r| r.at), found.row().map(|r| r.revision));
         return Ok(KeyReply::Unmet { row_at, revision });
     }
@@ -94,7 +96,7 @@ struct Next {
 pub(super) fn read(draft: &Draft<'_>, row_key: &Bytes) -> Result<Option<(Bytes, Row)>, ApplyError> {
     let Some(bytes) = draft.get(row_key)? else { return Ok(None) };
     let row = Row::decode(&bytes)?;
-    if row.at >= draft.index && !draft.is_changed(row_key) {
+    if row.at >= draft.index && !draft.is_changed(row_key) && !planted::active(Bug::ApplyTwice) {
         return Err(ApplyError::OutOfOrder { index: draft.index, at: row.at });
     }
     Ok(Some((bytes, row)))
@@ -115,6 +117,12 @@ fn holds(require: &Require, row: Option<&Row>) -> bool {
         Require::Any(tags) => is_one(tags),
         Require::NoneOf(tags) => !is_one(tags),
     }
+}
+
+/// Whether the condition may have held a moment ago.
+fn held(require: &Require, row: Option<&Row>, index: u64) -> bool {
+    let Require::Any(tags) = require else { return false };
+    row.is_some_and(|row| row.at + 64 > index && tags.iter().any(|tag| tag.0 < row.at))
 }
 
 /// The type of a value that a patch made of nothing.

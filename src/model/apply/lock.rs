@@ -17,6 +17,7 @@ use crate::model::op::{Holder, LockOp, Space};
 use crate::model::reply::LockReply;
 use crate::model::rows::lock_key;
 use crate::runtime::limits::{KEY_BYTES_MAX, LOCK_OWNER_BYTES_MAX, LOCK_QUEUE_MAX};
+use crate::runtime::planted::{self, Bug};
 
 /// A lock as it is found.
 struct Found {
@@ -46,7 +47,11 @@ pub(super) fn run(
                 return Ok(LockReply::Denied(denial));
             }
             let found = find(draft, space.id, name)?;
-            let place = LockPlace { lease: *lease, token: draft.index, owner: owner.clone() };
+            let mut token = draft.index;
+            if planted::active(Bug::FencingTokenReset) {
+                token = found.row.queue.last().map_or(1, |last| last.token + 1);
+            }
+            let place = LockPlace { lease: *lease, token, owner: owner.clone() };
             acquire(draft, found, place, *queue)
         }
         LockOp::Release { name, by, .. } => {

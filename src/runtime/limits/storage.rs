@@ -138,3 +138,10 @@ pub const LOG_READ_GAP_BYTES: u32 = 32 * 1024;
 /// Zeros after which a segment being filled is synced: appends wait no longer for the disk than
 /// for so much.
 pub const LOG_FILL_SYNC_BYTES: u64 = 256 * 1024;
+
+/// Rows of a digest after which its deadline is looked at.
+pub const DIGEST_ROWS_PER_LOOK: u64 = 1024;
+
+/// Frozen memtables of a group from which on a digest moves them into the working index first:
+/// lookups ask each of them.
+pub const DIGEST_FROZEN_MAX: usize = 4;

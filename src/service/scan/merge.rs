@@ -18,6 +18,7 @@ use crate::runtime::Moment;
 use crate::runtime::limits::{
     SCAN_BUFFER_BYTES, SCAN_CHUNK_BYTES_MIN, SCAN_CHUNK_ROWS_MAX, SCAN_PARALLEL_MAX,
 };
+use crate::runtime::planted::{self, Bug};
 use crate::service::cursor::Vector;
 use crate::service::feed::{
     Ask, FeedError, Fold, PageAnswer, PageAsk, PageItem, Reach, Show, ask_page, edge_after,
@@ -237,7 +238,7 @@ impl Merger {
             from,
             to,
             reverse: self.plan.reverse,
-            at: lane.at,
+            at: lane.at.filter(|_| !planted::active(Bug::ScanMixesViews)),
             at_least: lane.at_least,
             limit: lane.chunk,
             bytes_max: self.chunk_bytes,

@@ -22,6 +22,8 @@ mod fill;
 mod format;
 mod front;
 mod kept;
+#[cfg(feature = "planted-bugs")]
+mod late;
 mod metrics;
 mod read;
 mod recover;

@@ -18,6 +18,7 @@ use super::recover::{Numbers, Position};
 use super::rewrite;
 use super::segment::{Segment, Spares};
 use crate::runtime::limits::LOG_ROOM_RETRY;
+use crate::runtime::planted::{self, Bug};
 use crate::runtime::{Moment, Rng, Tasks};
 use crate::storage::StorageError;
 
@@ -125,6 +126,10 @@ impl Writer {
         let rewritten = self.rewritten()?;
         let asked = requests.iter().filter_map(|request| request.record.as_ref());
         let records: Vec<&Record> = rewritten.iter().chain(asked).collect();
+        #[cfg(feature = "planted-bugs")]
+        let (late, records) = super::late::hold_back(records);
+        #[cfg(feature = "planted-bugs")]
+        let records: Vec<&Record> = late.iter().chain(records).collect();
         if records.is_empty() {
             return Ok(());
         }
@@ -185,10 +190,12 @@ impl Writer {
             .map_err(|error| StorageError::io("write log segment", path, error))?;
         let clock = &self.shared.clock;
         let start = clock.now();
-        self.segment
-            .file
-            .sync()
-            .map_err(|error| StorageError::io("sync log segment", path, error))?;
+        if !planted::active(Bug::AckBeforeFlush) {
+            self.segment
+                .file
+                .sync()
+                .map_err(|error| StorageError::io("sync log segment", path, error))?;
+        }
         self.shared.metrics.fsync_seconds.observe(clock.now().since(start).as_secs_f64());
         self.shared.fsyncs.fetch_add(1, Ordering::Relaxed);
         Ok(())

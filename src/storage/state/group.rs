@@ -18,6 +18,7 @@ use super::filter::{self, Filter};
 use super::history::History;
 use super::merge::{Merge, Source, Window};
 use crate::runtime::limits::MEMTABLE_ROW_OVERHEAD;
+use crate::runtime::planted::{self, Bug};
 use crate::storage::checkpoint::{Applied, Table, Tally};
 use crate::storage::engine::Engine;
 use crate::storage::{GroupId, StorageError};
@@ -120,7 +121,10 @@ impl Layers {
         key: &[u8],
     ) -> Result<Option<Bytes>, StorageError> {
         let hash = filter::hash(key);
-        if let Some(found) = self.active.get(key, hash) {
+        let reappears = planted::active(Bug::RemovedRowReappears);
+        if let Some(found) = self.active.get(key, hash)
+            && (found.is_some() || !reappears)
+        {
             return Ok(found.clone());
         }
         for table in self.frozen.iter().rev() {

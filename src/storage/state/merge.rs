@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::group::{Rows, untag};
 use crate::runtime::limits::INDEX_SCAN_ROWS;
+use crate::runtime::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::checkpoint::Table;
 use crate::storage::engine::{Engine, Space};
@@ -213,6 +214,9 @@ impl<'a> Merge<'a> {
         for (source, head) in &mut self.layers {
             if head.as_ref().is_some_and(|(found, _)| *found == key) {
                 let taken = std::mem::replace(head, source.next()?);
+                if planted::active(Bug::RemovedRowReappears) && newest == Some(None) {
+                    newest = None;
+                }
                 newest = newest.or(taken.map(|(_, value)| value));
             }
         }

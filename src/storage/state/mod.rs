@@ -14,6 +14,7 @@
 //! Relies on: the log being purged only behind a durable checkpoint.
 
 mod changes;
+mod digest;
 mod due;
 mod filter;
 mod flush;
@@ -47,6 +48,7 @@ use super::{Disk, Effect, GroupId, StorageError};
 use crate::runtime::Env;
 
 pub use self::changes::Changes;
+pub use self::digest::Digest;
 pub use self::history::Change;
 pub use self::metrics::StateMetrics;
 pub use self::options::{Read, RebuildProgress, Rebuilt, StateOptions, StateStats};

@@ -15,6 +15,7 @@ use super::group::{Frozen, Group, Layers};
 use super::kept::{self, FrozenHistory};
 use super::merge::{Merge, Source, Window};
 use super::{Inner, State};
+use crate::runtime::planted::{self, Bug};
 use crate::storage::checkpoint::{Applied, Checkpoint, Table, Tally, Writer};
 use crate::storage::{GroupId, StorageError};
 
@@ -42,7 +43,7 @@ impl State {
         // Again: while this waited the state may have failed or closed.
         inner.check()?;
         let started = inner.env.clock.now();
-        let view = {
+        let mut view = {
             let mut layers = found.layers.write();
             layers.freeze();
             FrozenView {
@@ -56,6 +57,11 @@ impl State {
         let current = inner.shelf.current(group).filter(|c| *c.applied() == view.applied);
         if let Some(current) = current {
             return Ok(current);
+        }
+        if planted::active(Bug::SnapshotMissesLast) {
+            std::thread::park_timeout(std::time::Duration::from_millis(200));
+            let later = found.layers.read().applied.clone();
+            view.applied = later.expect("a checkpoint is asked after an apply");
         }
         let checkpoint = inner.write_checkpoint(group, &view).and_then(|checkpoint| {
             inner.start_over_from(&found, &checkpoint, view.frozen.len())?;
@@ -134,6 +140,9 @@ impl Inner {
         let path = self.shelf.temporary(group)?;
         let mut writer = Writer::create(&*self.disk, path, group, view.applied.clone())?;
         while let Some((key, value)) = rows.next()? {
+            if planted::active(Bug::OnceNotInSnapshots) && key.first() == Some(&0x13) {
+                continue;
+            }
             writer.push(&key, &value)?;
         }
         view.history.write(&mut writer, &[], (0, view.applied.index))?;

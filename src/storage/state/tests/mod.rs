@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests damage files behind the disk's back")]
 
 mod crash;
+mod digest;
 mod history;
 mod model;
 mod place;

@@ -1,0 +1,1 @@
+//! Histories whose verdicts are known, through the front door.
