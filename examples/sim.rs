@@ -119,9 +119,10 @@ fn many(sweep: &Sweep, args: &Args) -> bool {
     let until = args.hours.map(|hours| Instant::now() + Duration::from_secs_f64(hours * 3600.0));
     let count = args.seeds.unwrap_or(if until.is_some() { u64::MAX - from } else { 20 });
     let started = Instant::now();
-    let total = sweep.run(from..from.saturating_add(count), until, args.failures, |seed, outcome| {
-        say(seed, outcome);
-    });
+    let total =
+        sweep.run(from..from.saturating_add(count), until, args.failures, |seed, outcome| {
+            say(seed, outcome);
+        });
     println!(
         "{} seeds, {} requests done, {:.0?} in the clusters, {:.0?} here, {} failed",
         total.seeds,

@@ -25,8 +25,8 @@ use super::handshake::{self, ConnectError, PURPOSE, Purpose, UPGRADE, Wire};
 use super::lanes::LaneBounds;
 use super::link::{Link, Shared};
 use super::{
-    Channel, Corridor, Doorkeeper, Inbox, Lane, LinkStatus, PeerError, PeerMetrics, PeerStream, Transport,
-    bulk,
+    Channel, Corridor, Doorkeeper, Inbox, Lane, LinkStatus, PeerError, PeerMetrics, PeerStream,
+    Transport, bulk,
 };
 use crate::model::NodeId;
 use crate::runtime::limits::{

@@ -145,8 +145,8 @@ impl Client {
         let Fate::Done(answer) = fate else { return };
         let index = answer.place().map_or(0, |(_, index)| index);
         let text = answer.text();
-        let shown = (answer.status == 200)
-            .then(|| (text.as_str(), answer.written().unwrap_or_default()));
+        let shown =
+            (answer.status == 200).then(|| (text.as_str(), answer.written().unwrap_or_default()));
         let mut oracle = self.oracle.lock();
         let register = oracle.registers.entry(key.to_owned()).or_default();
         let verdict = register.read(shown, index, floor);

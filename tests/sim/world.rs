@@ -245,9 +245,9 @@ impl World {
     /// A client was told that the entry is applied: it must be durable on a majority now.
     pub fn acknowledged(&self, group: u64, index: u64) {
         let mirrors = self.mirrors.lock();
-        let holding = mirrors.values().filter(|mirror| {
-            mirror.groups.get(&group).is_some_and(|kept| kept.has_index(index))
-        });
+        let holding = mirrors
+            .values()
+            .filter(|mirror| mirror.groups.get(&group).is_some_and(|kept| kept.has_index(index)));
         let count = holding.count() as u64;
         if count * 2 <= self.plan.replicas {
             drop(mirrors);

@@ -13,9 +13,7 @@ use futures_util::stream::BoxStream;
 
 use super::{MemoryNetwork, MemoryTransport};
 use crate::model::NodeId;
-use crate::peer::{
-    Channel, Corridor, Doorkeeper, Inbox, Lane, PeerError, PeerStream, Transport,
-};
+use crate::peer::{Channel, Corridor, Doorkeeper, Inbox, Lane, PeerError, PeerStream, Transport};
 use crate::runtime::{Env, Moment};
 
 /// One node's corridor on a [`MemoryNetwork`].

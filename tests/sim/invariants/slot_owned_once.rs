@@ -26,9 +26,10 @@ impl Invariant for SlotOwnedOnce {
                 self.owned.insert(replica.group(), (digest.applied, owned.clone()));
             }
         }
-        let all = self.owned.iter().flat_map(|(group, (_, owned))| {
-            owned.ranges.iter().map(move |range| (*range, *group))
-        });
+        let all = self
+            .owned
+            .iter()
+            .flat_map(|(group, (_, owned))| owned.ranges.iter().map(move |range| (*range, *group)));
         let mut all: Vec<(SlotRange, u64)> = all.collect();
         all.sort_unstable();
         for pair in all.windows(2) {

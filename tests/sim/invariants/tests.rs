@@ -46,8 +46,7 @@ fn log(entries: &[(u64, u64)]) -> Log {
     let env = Env { tasks: Tasks::inline(), ..Env::system() };
     let options = LogOptions { segment_bytes: 64 << 10, inline: true, ..Default::default() };
     let metrics = LogMetrics::new(&Metrics::default());
-    let log =
-        Log::open(Arc::new(SimDisk::new()), "log".into(), options, &env, metrics).unwrap();
+    let log = Log::open(Arc::new(SimDisk::new()), "log".into(), options, &env, metrics).unwrap();
     // Where a group's log begins, as a purge says it.
     let mark = tetrarch::storage::log::Mark { index: 0, bytes: encode(&log_id(0, 0, 0)) };
     log.purge(1, mark, Box::new(|_| {}));
@@ -162,11 +161,7 @@ fn a_leader_without_a_committed_entry_is_seen() {
     let mut knowing = replica(1, 1, status(Role::Follower, 1, 2), &[(1, 1), (1, 1)]);
     commits(&mut knowing, &[log_id(1, 1, 1), log_id(1, 1, 2)]);
     let leader = replica(3, 3, status(Role::Leader, 2, 1), &[(1, 1)]);
-    quiet_then_on_disks(
-        "leader completeness",
-        (vec![knowing], disks()),
-        (vec![leader], disks()),
-    );
+    quiet_then_on_disks("leader completeness", (vec![knowing], disks()), (vec![leader], disks()));
 }
 
 #[test]

@@ -93,12 +93,16 @@ impl Register {
             return if same { Ok(()) } else { Err(format!("{place} is {known:?} and {wrote:?}")) };
         }
         if let Some(upto) = self.shown.range(..place).map(|(_, upto)| *upto).find(|u| *u >= place) {
-            return Err(format!("a read up to {upto} did not show the write at {place}: {wrote:?}"));
+            return Err(format!(
+                "a read up to {upto} did not show the write at {place}: {wrote:?}"
+            ));
         }
         if let Some(named) = wrote.follows
             && let Some((between, other)) = self.writes.range(named + 1..place).next()
         {
-            return Err(format!("{wrote:?} at {place} follows {named}, but {between} is {other:?}"));
+            return Err(format!(
+                "{wrote:?} at {place} follows {named}, but {between} is {other:?}"
+            ));
         }
         let after = self.writes.range(place + 1..).next();
         if let Some((later, other)) = after
@@ -165,7 +169,9 @@ impl Register {
         };
         let missed = self.writes.range(from + 1..).next().filter(|(place, _)| **place <= upto);
         if let Some((place, wrote)) = missed {
-            return Err(format!("a read up to {upto} showed {from}, and missed {place}: {wrote:?}"));
+            return Err(format!(
+                "a read up to {upto} showed {from}, and missed {place}: {wrote:?}"
+            ));
         }
         let furthest = self.shown.entry(from).or_default();
         *furthest = upto.max(*furthest);
