@@ -96,7 +96,7 @@ fn code(kept: bool) -> ExitCode {
 
 fn one(sweep: &Sweep, seed: u64, args: &Args) -> bool {
     let faults = args.faults.as_deref().map(child::numbers);
-    let order = Order { seed, faults, trace: args.trace.clone() };
+    let order = Order { faults, trace: args.trace.clone(), ..Order::of(seed) };
     println!("{}", order.plan());
     if std::env::var("TETRARCH_SIM_LOG").is_ok() {
         return child::serve(&order).broken.is_none();
@@ -153,7 +153,7 @@ fn say(seed: u64, outcome: &Outcome) {
 
 fn explain(sweep: &Sweep, seed: u64, outcome: &Outcome) {
     let (faults, smallest) = shrink(sweep, seed, outcome, SHRINK_TRIES);
-    let order = Order { seed, faults: Some(faults.clone()), trace: None };
+    let order = Order { faults: Some(faults.clone()), ..Order::of(seed) };
     let numbers: Vec<String> = faults.iter().map(usize::to_string).collect();
     println!("\nwith fewer faults: {}", smallest.broken.as_deref().unwrap_or_default());
     println!("{}", order.plan());

@@ -30,12 +30,14 @@ pub struct Order {
     pub faults: Option<Vec<usize>>,
     /// Where to write what happened.
     pub trace: Option<String>,
+    /// The bug that is switched on, in a build that has them.
+    pub bug: Option<&'static str>,
 }
 
 impl Order {
     /// The whole run of a seed.
     pub fn of(seed: u64) -> Self {
-        Self { seed, faults: None, trace: None }
+        Self { seed, faults: None, trace: None, bug: None }
     }
 
     /// The plan that is asked for.
@@ -52,7 +54,7 @@ impl Order {
 pub fn asked() -> Option<Order> {
     let seed = std::env::var(SEED).ok()?.parse().ok()?;
     let faults = std::env::var(FAULTS).ok().map(|text| numbers(&text));
-    Some(Order { seed, faults, trace: std::env::var(TRACE).ok() })
+    Some(Order { seed, faults, trace: std::env::var(TRACE).ok(), bug: None })
 }
 
 /// Numbers between commas.
@@ -89,6 +91,9 @@ pub fn order(order: &Order, mut command: Command, entropy: Option<&Path>) -> Out
     }
     if let Some(trace) = &order.trace {
         command.env(TRACE, trace);
+    }
+    if let Some(bug) = order.bug {
+        command.env("TETRARCH_PLANTED_BUG", bug);
     }
     if let Some(library) = entropy {
         command.env("LD_PRELOAD", library).env("TETRARCH_SIM_ENTROPY", order.seed.to_string());

@@ -61,8 +61,6 @@ pub struct Digest {
 
 /// What one look shows.
 pub struct View<'a> {
-    /// When.
-    pub now: Duration,
     /// All live replicas, by node and group.
     pub replicas: Vec<Replica>,
     /// What all disks hold, also of dead nodes.
@@ -118,7 +116,7 @@ impl Looker {
         }
         let world = Arc::clone(&self.world);
         let broken = world.with_mirrors(|mirrors| {
-            let view = View { now: world.trace.now(), replicas, mirrors };
+            let view = View { replicas, mirrors };
             self.invariants.iter_mut().find_map(|invariant| {
                 let what = invariant.check(&view).err()?;
                 Some(format!("{}: {what}", invariant.name()))

@@ -58,7 +58,7 @@ fn no_seed_breaks_a_promise() {
     println!("{} seeds, {} requests done, {:.0?}", total.seeds, total.done, total.lasted);
     if let Some((seed, outcome)) = total.failed.first() {
         let (faults, smallest) = shrink(&sweep, *seed, outcome, 20);
-        let plan = Order { seed: *seed, faults: Some(faults.clone()), trace: None }.plan();
+        let plan = Order { faults: Some(faults.clone()), ..Order::of(*seed) }.plan();
         panic!(
             "seed {seed} broke a promise: {}\nwith fewer faults: {}\n{plan}\nrepeat with: cargo run \
              --release --example sim -- --seed {seed} --faults {} --trace trace.txt",
@@ -80,4 +80,31 @@ fn a_seed_that_is_run_twice_is_the_same_run() {
         let (one, other) = (sweep.one(&Order::of(seed)), sweep.one(&Order::of(seed)));
         assert_eq!((one.hash, one.lines), (other.hash, other.lines), "seed {seed}: {other:?}");
     }
+}
+
+/// Bugs that are found, each by a seed; `docs/testing.md` says by which check.
+#[cfg(feature = "planted-bugs")]
+const FOUND: &[(&str, u64)] = &[
+    ("ack-before-flush", 1),
+    ("ack-before-commit", 1),
+    ("skip-vote-fsync", 1),
+    ("forget-vote", 1),
+    ("lose-last-of-group-commit", 1),
+    ("cas-old-value", 2),
+    ("once-lost-on-failover", 3),
+];
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn each_planted_bug_is_found_by_its_seed() {
+    let sweep = Sweep::new(command);
+    let mut missed = Vec::new();
+    for (bug, seed) in FOUND {
+        let outcome = sweep.one(&Order { bug: Some(bug), ..Order::of(*seed) });
+        println!("{bug}, seed {seed}: {}", outcome.broken.as_deref().unwrap_or("not found"));
+        if outcome.broken.is_none() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

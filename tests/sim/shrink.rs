@@ -30,7 +30,7 @@ pub fn shrink(sweep: &Sweep, seed: u64, failed: &Outcome, tries: usize) -> (Vec<
             let mut fewer = left.clone();
             fewer.drain(at..(at + portion).min(left.len()));
             tried += 1;
-            let order = Order { seed, faults: Some(fewer.clone()), trace: None };
+            let order = Order { faults: Some(fewer.clone()), ..Order::of(seed) };
             let outcome = sweep.one(&order);
             if kind(&outcome) == wanted {
                 (left, best, is_smaller) = (fewer, outcome, true);

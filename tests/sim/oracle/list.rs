@@ -63,8 +63,8 @@ impl List {
                 return Err(format!("{token} was never appended"));
             }
         }
-        let common = list.iter().zip(&self.longest).take_while(|(a, b)| a == b).count();
-        if common < list.len().min(self.longest.len()) {
+        let shared = list.iter().zip(&self.longest).take_while(|(a, b)| a == b).count();
+        if shared < list.len().min(self.longest.len()) {
             return Err(format!("{text:?} and {:?} are not one order", self.longest));
         }
         if list.len() > self.longest.len() {
