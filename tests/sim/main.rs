@@ -82,7 +82,8 @@ fn a_seed_that_is_run_twice_is_the_same_run() {
     }
 }
 
-/// Bugs that are found, each by a seed; `docs/testing.md` says by which check.
+/// Bugs that are found, each by a seed; `docs/testing.md` says by which check. Code that changes lets a
+/// seed take another way, so the next few seeds may find it as well.
 #[cfg(feature = "planted-bugs")]
 const FOUND: &[(&str, u64)] = &[
     ("ack-before-flush", 1),
@@ -91,18 +92,26 @@ const FOUND: &[(&str, u64)] = &[
     ("forget-vote", 1),
     ("lose-last-of-group-commit", 1),
     ("cas-old-value", 2),
+    ("read-index-without-quorum", 2),
+    ("swapped-answers", 2),
     ("once-lost-on-failover", 3),
 ];
+
+#[cfg(feature = "planted-bugs")]
+const SEEDS_OF_A_BUG: u64 = 6;
 
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_is_found_by_its_seed() {
     let sweep = Sweep::new(command);
     let mut missed = Vec::new();
-    for (bug, seed) in FOUND {
-        let outcome = sweep.one(&Order { bug: Some(bug), ..Order::of(*seed) });
-        println!("{bug}, seed {seed}: {}", outcome.broken.as_deref().unwrap_or("not found"));
-        if outcome.broken.is_none() {
+    for (bug, first) in FOUND {
+        let found = (*first..first + SEEDS_OF_A_BUG).any(|seed| {
+            let outcome = sweep.one(&Order { bug: Some(bug), ..Order::of(seed) });
+            println!("{bug}, seed {seed}: {}", outcome.broken.as_deref().unwrap_or("not found"));
+            outcome.broken.is_some()
+        });
+        if !found {
             missed.push(bug);
         }
     }
