@@ -94,8 +94,11 @@ fn own_terms(view: &Json, node: u32) -> Value {
     let mut terms = Vec::new();
     for group in list(view, "groups") {
         for replica in list(&group, "replicas") {
-            if replica["node"].as_u64() == Some(u64::from(node))
-                && let (Some(id), Some(term)) = (group["id"].as_i64(), replica["term"].as_i64())
+            if replica.get("node").and_then(Json::as_u64) == Some(u64::from(node))
+                && let (Some(id), Some(term)) = (
+                    group.get("id").and_then(Json::as_i64),
+                    replica.get("term").and_then(Json::as_i64),
+                )
             {
                 terms.push((Value::Int(id), Value::Int(term)));
             }
