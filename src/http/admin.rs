@@ -72,14 +72,15 @@ pub(super) async fn route(
     Extension(asked): Extension<Asked>,
     request: Request,
 ) -> Response {
-    match find(&front, &asked, request.uri().query()) {
+    match find(&front, &asked, request.uri().query()).await {
         Ok(response) => response,
         Err(failure) => failure.response(&front, &asked),
     }
 }
 
-fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
+async fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
     let (namespace, key) = route_query(raw)?;
+    front.service.knows(&namespace, &asked.context()).await?;
     let route = front.service.route(&namespace, &key)?;
     let facts = Facts { group: Some(route.group), leader: route.leader, ..Facts::default() };
     let replica = |(node, address): &(NodeId, Option<String>)| RouteReplica {

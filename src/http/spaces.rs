@@ -11,7 +11,7 @@ use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_MS_DEFAULT};
 use crate::service::{self, NamespaceChange, NamespaceRequest};
 use crate::wire::{self, NAMESPACES_PATH, NamespaceDeleted, NamespacesView};
 
-use super::body::{read_json, read_json_and_bytes};
+use super::body::read_json_and_bytes;
 use super::doc::params::{OnceHeaders, SpacePath};
 use super::envelope::json;
 use super::facts::Facts;
@@ -91,7 +91,7 @@ pub(super) async fn describe(
 /// Changes limits, quota or history of a namespace.
 #[utoipa::path(patch, path = "/v1/namespaces/{ns}", operation_id = "change_namespace",
     tag = "namespaces",
-    params(SpacePath),
+    params(SpacePath, OnceHeaders),
     request_body = wire::NamespaceChange,
     responses((status = 200, description = "As it is now", body = wire::NamespaceView)))]
 pub(super) async fn change(
@@ -102,10 +102,15 @@ pub(super) async fn change(
 ) -> Response {
     let changed = async {
         let name = named(name)?;
-        let wanted = read_json(&front, &asked, request, ADMIN_BODY_BYTES_MAX).await?;
+        query(request.uri().query(), &[])?;
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let (wanted, body) =
+            read_json_and_bytes(&front, &asked, request, ADMIN_BODY_BYTES_MAX).await?;
         let before = front.service.namespace(&name, asked.context()).await?;
         let wanted = wanted_change(wanted, before.limits)?;
-        let changed = front.service.change_namespace(&name, wanted, asked.context()).await?;
+        let context = asked.context_once(once(&parts, &body)?);
+        let changed = front.service.change_namespace(&name, wanted, context).await?;
         Ok(told(StatusCode::OK, &view(&changed), &front, &asked))
     };
     changed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -114,18 +119,20 @@ pub(super) async fn change(
 /// Deletes a namespace with all that is in it.
 #[utoipa::path(delete, path = "/v1/namespaces/{ns}", operation_id = "delete_namespace",
     tag = "namespaces",
-    params(SpacePath),
+    params(SpacePath, OnceHeaders),
     responses((status = 202, description = "Gone; its data goes in the background",
         body = NamespaceDeleted)))]
 pub(super) async fn delete(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    uri: Uri,
+    request: Request,
 ) -> Response {
     let deleted = async {
-        query(uri.query(), &[])?;
-        front.service.delete_namespace(&named(name)?, asked.context()).await?;
+        let (parts, _) = request.into_parts();
+        query(parts.uri.query(), &[])?;
+        let context = asked.context_once(once(&parts, &[])?);
+        front.service.delete_namespace(&named(name)?, context).await?;
         let body = NamespaceDeleted { state: "deleting".to_owned() };
         Ok(told(StatusCode::ACCEPTED, &body, &front, &asked))
     };

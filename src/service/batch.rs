@@ -63,7 +63,7 @@ impl Batch {
             let reason = format!("a portion has at most {BATCH_PORTION} operations");
             return vec![Err(ErrorKind::Invalid { reason }.into()); count];
         }
-        let map = match self.service.hall.founded(&context).await {
+        let map = match self.service.hall.map_with(&self.namespace, &context).await {
             Ok(map) => map,
             Err(error) => return vec![Err(error); count],
         };
@@ -197,7 +197,7 @@ impl Batch {
     }
 
     async fn admit(&self, write: &Write, context: &Context) -> Result<(), ServiceError> {
-        let map = self.service.hall.founded(context).await?;
+        let map = self.service.hall.map_with(&self.namespace, context).await?;
         let op = &write.request.op;
         self.service.borrowed(&map, &self.namespace, &write.key, op, context).await?;
         self.service.hall.key_op(&map, &self.namespace, &write.key, &write.request).map(drop)

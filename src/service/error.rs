@@ -283,6 +283,12 @@ impl ServiceError {
         }
     }
 
+    /// Whether it says that a namespace does not exist: so far as the catalog knows by which that was
+    /// looked up.
+    pub(super) const fn is_unknown_namespace(&self) -> bool {
+        matches!(self.kind, ErrorKind::NamespaceNotFound { .. })
+    }
+
     /// The machine-readable name of the error; contract.
     pub fn code(&self) -> &'static str {
         match &self.kind {

@@ -41,7 +41,7 @@ impl Service {
         let once = self.hall.once(&context);
         let slot = match near {
             Some((namespace, key)) => {
-                let map = self.hall.founded(&context).await?;
+                let map = self.hall.map_with(namespace, &context).await?;
                 let entry = map.namespace(namespace)?;
                 check_key(&key, entry.limits)?;
                 slot_of(entry.id, entry.layout, &key)

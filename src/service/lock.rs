@@ -52,7 +52,7 @@ impl Service {
         request: LockRequest,
         context: Context,
     ) -> Result<LockDone, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.hall.map_with(namespace, &context).await?;
         let slot = lock_slot(&map, namespace, &name)?.1;
         let once = self.hall.once(&context);
         let ttl = match request.life {

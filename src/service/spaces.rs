@@ -1,10 +1,13 @@
 //! Namespaces: list, describe, make, change, delete.
 //!
-//! Promises: whoever made a change here finds it here: the answer waits until this node's own catalog
-//! has it. Does not promise: the same at other nodes at once; their groups still refuse what an old
-//! catalog routes. Usage is about a second old. Relies on the system group for the changes, on
-//! leaders for deleting what a deleted namespace held.
+//! Promises: a change that was answered holds at every node: no request that begins later is served
+//! by what was before, whatever catalog its node has. For that the answer waits until this node's
+//! catalog has the change, and until every group that could hold the namespace's keys refuses what
+//! was routed before it; nothing else waits for that. Namespaces are listed and described as of now.
+//! Usage is about a second old. Relies on the system group for the changes, on `floors`, on leaders
+//! for deleting what a deleted namespace held.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Action, NamespaceId, Reply};
@@ -14,6 +17,7 @@ use crate::runtime::limits::{CATALOG_ECHO_MAX, USAGE_FIRST_MAX};
 use super::answer::{NamespaceMade, NamespaceView};
 use super::ask::{Context, NamespaceChange, NamespaceRequest};
 use super::error::{ErrorKind, ServiceError};
+use super::floors::{holders, holders_of};
 use super::pursue::{pursue, until};
 use super::route::{Map, Target};
 use super::write::Answer;
@@ -26,7 +30,7 @@ impl Service {
     ///
     /// When no catalog is known in time.
     pub async fn namespaces(&self, context: Context) -> Result<Vec<NamespaceView>, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.newest_map(&context).await?;
         let ids: Vec<NamespaceId> = map.catalog.namespaces.values().map(|e| e.id).collect();
         self.summed_up(&ids, &context).await;
         let namespaces = map.catalog.namespaces.iter();
@@ -43,7 +47,7 @@ impl Service {
         name: &str,
         context: Context,
     ) -> Result<NamespaceView, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.newest_map(&context).await?;
         let entry = map.catalog.namespace(name).ok_or_else(|| not_found(name))?;
         self.summed_up(&[entry.id], &context).await;
         Ok(self.view(&map, name, entry))
@@ -71,7 +75,11 @@ impl Service {
             history_ms: ceil_ms(history),
         };
         let epoch = self.change_space(&name, &command, &context).await?;
-        let view = self.changed(&name, epoch, &context).await?;
+        let map = self.map_of(epoch, &context).await?;
+        // Of one of this name too, perhaps, whose deletion was never answered.
+        let groups = holders(&map.catalog);
+        self.hall.raise(groups, map.catalog.doomed_epoch(), &context).await?;
+        let view = self.changed(&map, &name, &context).await?;
         Ok(NamespaceMade { view, created: !known })
     }
 
@@ -95,32 +103,46 @@ impl Service {
             history_ms: history.map(ceil_ms),
         };
         let epoch = self.change_space(name, &command, &context).await?;
-        self.changed(name, epoch, &context).await
+        let map = self.map_of(epoch, &context).await?;
+        if let Some(entry) = map.catalog.namespace(name) {
+            let groups = holders_of(&map.catalog, entry);
+            self.hall.raise(groups, entry.epoch, &context).await?;
+        }
+        self.changed(&map, name, &context).await
     }
 
-    /// A namespace after a change that was made in this epoch. That it is not there must not sound as
-    /// if nothing had been done.
+    /// A namespace after a change. That it is not there must not sound as if nothing had been done.
     async fn changed(
         &self,
+        map: &Map,
         name: &str,
-        epoch: u64,
         context: &Context,
     ) -> Result<NamespaceView, ServiceError> {
-        let map = self.hall.founded(context).await?;
-        let kind = match map.catalog.namespace(name) {
-            Some(entry) => {
-                self.summed_up(&[entry.id], context).await;
-                return Ok(self.view(&map, name, entry));
-            }
-            None if map.catalog.epoch < epoch => ErrorKind::Undetermined {
-                reason: "the change is made, but this node has not heard of it in time".into(),
-            },
-            None => ErrorKind::NamespaceDeleted { name: name.to_owned() },
+        let Some(entry) = map.catalog.namespace(name) else {
+            return Err(ErrorKind::NamespaceDeleted { name: name.to_owned() }.into());
         };
-        Err(kind.into())
+        self.summed_up(&[entry.id], context).await;
+        Ok(self.view(map, name, entry))
     }
 
-    /// Deletes a namespace: it is gone at once; what it held is removed in the background.
+    async fn newest_map(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        self.hall.founded(context).await?;
+        self.hall.newest.catalog(context.deadline).await?;
+        self.hall.founded(context).await
+    }
+
+    /// What this node knows after a change that was made in this epoch.
+    async fn map_of(&self, epoch: u64, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        self.echo(epoch, context).await;
+        let map = self.hall.founded(context).await?;
+        if map.catalog.epoch < epoch {
+            let reason = "the change is made, but this node has not heard of it in time".to_owned();
+            return Err(ErrorKind::Undetermined { reason }.into());
+        }
+        Ok(map)
+    }
+
+    /// Deletes a namespace: it is gone once this returns; what it held is removed in the background.
     ///
     /// # Errors
     ///
@@ -131,10 +153,13 @@ impl Service {
         context: Context,
     ) -> Result<u64, ServiceError> {
         let command = CatalogCommand::DeleteNamespace { name: name.to_owned() };
-        self.change_space(name, &command, &context).await
+        let epoch = self.change_space(name, &command, &context).await?;
+        let map = self.map_of(epoch, &context).await?;
+        self.hall.raise(holders(&map.catalog), epoch, &context).await?;
+        Ok(epoch)
     }
 
-    /// Has the system group change the catalog, then waits to know it here.
+    /// Has the system group change the catalog.
     async fn change_space(
         &self,
         name: &str,
@@ -151,10 +176,7 @@ impl Service {
         let Answer { group, by, .. } = answer;
         let Reply::Catalog(bytes) = &answer.reply else { return Err(answer.unexpected()) };
         let kind = match CatalogReply::decode(bytes) {
-            Ok(CatalogReply::Done { epoch }) => {
-                self.echo(epoch, context).await;
-                return Ok(epoch);
-            }
+            Ok(CatalogReply::Done { epoch }) => return Ok(epoch),
             Ok(CatalogReply::Refused { code: RefusalCode::NamespaceExists, .. }) => {
                 ErrorKind::NamespaceExists { name: name.to_owned() }
             }

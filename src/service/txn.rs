@@ -35,7 +35,7 @@ impl Service {
         context: Context,
     ) -> Result<TxnDone, ServiceError> {
         check_bounds(&request)?;
-        let map = self.hall.founded(&context).await?;
+        let map = self.hall.map_with(namespace, &context).await?;
         for KeyStep { key, step } in request.then.iter().chain(&request.or_else) {
             if let Step::Write(write) = step {
                 self.borrowed(&map, namespace, key, &write.op, &context).await?;

@@ -67,7 +67,7 @@ impl Service {
         request: KeyRequest,
         context: Context,
     ) -> Result<Wrote, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.hall.map_with(namespace, &context).await?;
         self.borrowed(&map, namespace, &key, &request.op, &context).await?;
         let planner = |map: &Map| {
             let (entry, op) = self.hall.key_op(map, namespace, &key, &request)?;

@@ -86,7 +86,7 @@ impl Service {
         request: WatchRequest,
         context: Context,
     ) -> Result<Watch, ServiceError> {
-        let place = self.flow.place(namespace, context.deadline).await?;
+        let place = self.place_by_floors(namespace, &context).await?;
         if !place.recorded {
             return Err(ErrorKind::HistoryOff { name: namespace.to_owned() }.into());
         }
@@ -105,6 +105,22 @@ impl Service {
             begin.check_kept(&admitted, &position).await?;
         }
         Ok(enlist(admitted, place, request, position, initial))
+    }
+
+    /// The namespace, by a catalog that is not older than what the replicas here know.
+    async fn place_by_floors(
+        &self,
+        namespace: &str,
+        context: &Context,
+    ) -> Result<Place, ServiceError> {
+        loop {
+            let place = self.flow.place(namespace, context.deadline).await?;
+            let floors = place.groups.iter().map(|group| self.hall.floor(*group));
+            let floor = floors.max().unwrap_or(0);
+            if self.flow.is_still(&place, floor, context.deadline).await? {
+                return Ok(place);
+            }
+        }
     }
 
     /// Ends all watches of this node, each with its cursor, so that their clients go on elsewhere.
@@ -224,7 +240,10 @@ impl Begin<'_> {
         // Asks every group, which settles the view.
         let deadline = self.context.deadline;
         merger.has_more(deadline).await.map_err(super::scan::scan_error)?;
-        self.service.flow.still_there(self.place, merger.epoch(), deadline).await?;
+        if !self.service.flow.is_still(self.place, merger.epoch(), deadline).await? {
+            // The watch was placed a moment ago; whoever asks again is placed in the new one.
+            return Err(ErrorKind::NamespaceNotFound { name: self.place.name.clone() }.into());
+        }
         let mut position = Position::at(merger.view());
         let from = self.request.range.row_bounds(self.place.namespace).0;
         position.initial = Some((scan.query(), from));
