@@ -317,14 +317,14 @@ impl Transport for Peers {
 
 impl Corridor for Peers {
     fn set_inbox(&self, inbox: Arc<dyn Inbox>) {
-        Peers::set_inbox(self, inbox);
+        Self::set_inbox(self, inbox);
     }
 
     fn set_peers(&self, nodes: &[NodeId]) {
-        Peers::set_peers(self, nodes);
+        Self::set_peers(self, nodes);
     }
 
     fn disconnect(&self, node: NodeId) {
-        Peers::disconnect(self, node);
+        Self::disconnect(self, node);
     }
 }
