@@ -219,9 +219,9 @@ mod tests {
             let (key, argument) = task.value.as_keyed().unwrap();
             let key = key.as_int().unwrap();
             *uses.entry(key).or_default() += 1;
-            if task.f == "write" {
-                assert!(written.insert((key, argument.as_int().unwrap())), "written twice");
-                workload.saw(key, argument.as_int().unwrap());
+            if let ("write", Some(value)) = (task.f.as_str(), argument.as_int()) {
+                assert!(written.insert((key, value)), "written twice");
+                workload.saw(key, value);
             }
         }
         assert!(uses.len() > 2 * ACTIVE, "keys rotate");
