@@ -79,12 +79,9 @@ impl Node {
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
-        let peers = Peers::with_options(
-            env.clone(),
-            Arc::clone(&door) as Arc<_>,
-            PeerMetrics::new(&metrics),
-            PeerOptions { source: config.peer_source, ..PeerOptions::default() },
-        );
+        let options = PeerOptions { source: config.peer_source, ..PeerOptions::default() };
+        let keeper = Arc::clone(&door) as Arc<_>;
+        let peers = Peers::with_options(env.clone(), keeper, PeerMetrics::new(&metrics), options);
         let transport: Arc<dyn Transport> = Arc::new(peers.clone());
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
@@ -123,9 +120,8 @@ impl Node {
             axum::routing::get(move |request| async move { doorway.accept(request).await }),
         );
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
-        let env = env.clone();
         Ok(Self {
-            env,
+            env: env.clone(),
             listen,
             groups,
             inbox,
