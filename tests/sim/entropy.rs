@@ -5,11 +5,17 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 const SOURCE: &str = include_str!("entropy.c");
 
-/// The library to load before all others; `None` without a compiler.
+/// The library to load before all others, made once per process; `None` without a compiler.
 pub fn library() -> Option<PathBuf> {
+    static MADE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    MADE.get_or_init(make).clone()
+}
+
+fn make() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     let directory = own.parent()?;
     let made = directory.join(format!("libtetrarch_entropy-{}.so", std::process::id()));
