@@ -34,6 +34,12 @@ pub struct LogStore {
 impl LogStore {
     /// The log of `group` inside the node's log.
     pub fn new(log: Log, group: GroupId) -> Self {
+        if planted::active(Bug::TruncateCommitted)
+            && group != GroupId::SYSTEM
+            && let Some(last) = log.state(group.0).last_index
+        {
+            log.truncate_after(group.0, Some(last.saturating_sub(4)));
+        }
         Self { log, group }
     }
 
@@ -178,13 +184,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
-        if planted::active(Bug::TruncateCommitted)
-            && self.group != GroupId::SYSTEM
-            && planted::few(1 << 41 | self.group.0, 1)
-            && let Some(last) = self.log.state(self.group.0).last_index
-        {
-            self.log.truncate_after(self.group.0, Some(last.saturating_sub(4)));
-        }
         let purged = self.log.state(self.group.0).purged;
         let last_purged_log_id = purged.map(|mark| decode_log_id(&mark.bytes)).transpose()?;
         let start = last_purged_log_id.map_or(0, |id| id.index + 1);

@@ -149,7 +149,13 @@ impl RaftNetworkV2<TypeConfig> for Network {
         rpc: AppendRequest,
         option: RPCOption,
     ) -> Result<AppendResponse, RpcError> {
-        self.call_bytes(RaftCall::Append, &codec::encode_append(&rpc), &option).await
+        let answer = self.call_bytes(RaftCall::Append, &codec::encode_append(&rpc), &option).await;
+        match answer {
+            Ok(AppendResponse::Conflict) if planted::active(Bug::AckBeforeCommit) => {
+                Err(network("a conflict is kept quiet"))
+            }
+            answer => answer,
+        }
     }
 
     fn stream_append<'s, S>(

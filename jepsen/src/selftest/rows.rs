@@ -91,7 +91,7 @@ pub const ROWS: &[Row] = &[
         .by("register", "partition:leaders")
         .seconds(20),
     Row::new("ack-before-flush", "the log says that a batch is durable without a sync")
-        .by("register", "power-cut")
+        .by("register", "power:all,kill:one")
         .seconds(25),
     Row::new("lose-last-of-group-commit", "the last entries of a batch wait for the next batch")
         .by("register", "kill:all,kill:one")
