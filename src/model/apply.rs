@@ -28,10 +28,11 @@ use bytes::Bytes;
 use self::draft::Draft;
 use super::codec::CodecError;
 use super::command::{Action, Command, Ownership, Request};
+use super::denial::Denial;
 use super::id::Slot;
 use super::lease::LeaseEvent;
 use super::op::TxnOp;
-use super::reply::Reply;
+use super::reply::{KeyReply, Reply};
 use super::rows::OWNED_KEY;
 use crate::storage::Effect;
 
@@ -161,10 +162,20 @@ fn request(
         Action::Lock(space, op) => Reply::Lock(lock::run(&mut draft, space, op)?),
         Action::Catalog(_) => return Err(ApplyError::NotHere),
     };
-    if let Some(once) = &asked.once {
+    if let Some(once) = asked.once.as_ref().filter(|_| !is_full(&reply)) {
         once::keep(&mut draft, once, &reply)?;
     }
     Ok(draft.finish(reply))
+}
+
+/// Whether a namespace had no room for it. That passes, so a repetition is another try: what a node
+/// refuses of itself for want of room is not remembered either.
+const fn is_full(reply: &Reply) -> bool {
+    match reply {
+        Reply::Key(KeyReply::Denied(Denial::Quota { .. })) => true,
+        Reply::Txn(reply) => matches!(reply.failed, Some((_, Denial::Quota { .. }))),
+        _ => false,
+    }
 }
 
 /// Whether the group owns every slot that an action needs.
