@@ -123,6 +123,10 @@ async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Resp
     let incarnation = digits.then(|| u64::from_str_radix(&incarnation, 16).ok()).flatten();
     let incarnation =
         incarnation.ok_or_else(|| Failure::invalid("incarnation is 16 hexadecimal digits"))?;
+    if !(1..=u64::from(u32::MAX)).contains(&id) {
+        let detail = format!("a node's id is between 1 and {}, not {id}", u32::MAX);
+        return Err(Failure::invalid(detail));
+    }
     let epoch = front
         .service
         .add_node(NodeId(id), address, Incarnation(incarnation), asked.context())

@@ -214,7 +214,7 @@ struct Wishes {
 impl Wishes {
     fn of(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
         let previous = query.flag("prev")?;
-        let representation = Prefer::of(headers).representation && !previous;
+        let representation = Prefer::of(headers)?.representation && !previous;
         Ok(Self { previous, representation, accept: Accept::of(headers)? })
     }
 

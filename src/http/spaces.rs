@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use crate::placement::{Layout, Mode, NamespaceLimits};
 use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_MS_DEFAULT};
-use crate::service::{self, NamespaceChange, NamespaceRequest};
+use crate::service::{self, ErrorKind, NamespaceChange, NamespaceRequest, ServiceError};
 use crate::wire::{self, NAMESPACES_PATH, NamespaceDeleted, NamespacesView};
 
 use super::body::read_json_and_bytes;
@@ -33,7 +33,7 @@ pub(super) async fn list(
         query(uri.query(), &[])?;
         let namespaces = front.service.namespaces(asked.context()).await?;
         let namespaces = namespaces.iter().map(view).collect();
-        Ok(told(StatusCode::OK, &NamespacesView { namespaces }, &front, &asked))
+        Ok(told(StatusCode::OK, &NamespacesView { namespaces }, false, &front, &asked))
     };
     listed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -60,7 +60,7 @@ pub(super) async fn create(
         let context = asked.context_once(once(&parts, &body)?);
         let made = front.service.create_namespace(wanted_space(wanted)?, context).await?;
         let status = if made.created { StatusCode::CREATED } else { StatusCode::OK };
-        let mut response = told(status, &view(&made.view), &front, &asked);
+        let mut response = told(status, &view(&made.view), made.replayed, &front, &asked);
         let location = HeaderValue::try_from(format!("{NAMESPACES_PATH}/{}", made.view.name));
         if let (true, Ok(location)) = (made.created, location) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -83,7 +83,7 @@ pub(super) async fn describe(
     let described = async {
         query(uri.query(), &[])?;
         let found = front.service.namespace(&named(name)?, asked.context()).await?;
-        Ok(told(StatusCode::OK, &view(&found), &front, &asked))
+        Ok(told(StatusCode::OK, &view(&found), false, &front, &asked))
     };
     described.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -107,11 +107,10 @@ pub(super) async fn change(
         let request = Request::from_parts(parts.clone(), body);
         let (wanted, body) =
             read_json_and_bytes(&front, &asked, request, ADMIN_BODY_BYTES_MAX).await?;
-        let before = front.service.namespace(&name, asked.context()).await?;
-        let wanted = wanted_change(wanted, before.limits)?;
+        let wanted = wanted_change(wanted)?;
         let context = asked.context_once(once(&parts, &body)?);
         let changed = front.service.change_namespace(&name, wanted, context).await?;
-        Ok(told(StatusCode::OK, &view(&changed), &front, &asked))
+        Ok(told(StatusCode::OK, &view(&changed.view), changed.replayed, &front, &asked))
     };
     changed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -132,9 +131,9 @@ pub(super) async fn delete(
         let (parts, _) = request.into_parts();
         query(parts.uri.query(), &[])?;
         let context = asked.context_once(once(&parts, &[])?);
-        front.service.delete_namespace(&named(name)?, context).await?;
+        let gone = front.service.delete_namespace(&named(name)?, context).await?;
         let body = NamespaceDeleted { state: "deleting".to_owned() };
-        Ok(told(StatusCode::ACCEPTED, &body, &front, &asked))
+        Ok(told(StatusCode::ACCEPTED, &body, gone.replayed, &front, &asked))
     };
     deleted.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -149,11 +148,13 @@ fn named(
 fn told<T: serde::Serialize>(
     status: StatusCode,
     body: &T,
+    replayed: bool,
     front: &Front,
     asked: &Asked,
 ) -> Response {
     let mut response = json(status, body);
-    Facts::default().write(response.headers_mut(), front, asked);
+    let facts = Facts { replayed, ..Facts::default() };
+    facts.write(response.headers_mut(), front, asked);
     response
 }
 
@@ -161,7 +162,10 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
     let wire::NamespaceCreate { name, mode, layout, limits, quota, history } = wanted;
     let mode = match mode.as_deref() {
         None | Some("linearizable") => Mode::Linearizable,
-        Some("eventual") => Mode::Eventual,
+        // It would be made and could not be used.
+        Some("eventual") => {
+            return Err(ServiceError::from(ErrorKind::ModeUnsupported { name }).into());
+        }
         Some(other) => {
             let detail = format!("mode {other:?} is not linearizable or eventual");
             return Err(Failure::invalid(detail));
@@ -185,14 +189,12 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
     })
 }
 
-fn wanted_change(
-    wanted: wire::NamespaceChange,
-    before: NamespaceLimits,
-) -> Result<NamespaceChange, Failure> {
+fn wanted_change(wanted: wire::NamespaceChange) -> Result<NamespaceChange, Failure> {
     let wire::NamespaceChange { limits, quota, history } = wanted;
     let history = history.map(|text| duration_of("history", &text)).transpose()?;
-    let limits = limits.map(|limits| merged(limits, before));
-    Ok(NamespaceChange { limits, quota, history, if_epoch: None })
+    let limits = limits.unwrap_or_default();
+    let (key_bytes_max, value_bytes_max) = (limits.key_bytes, limits.value_bytes);
+    Ok(NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch: None })
 }
 
 /// What is said, and for the rest what was.

@@ -70,7 +70,7 @@ use crate::runtime::{Env, Moment};
 
 pub use answer::{
     BatchDone, BatchResult, Got, LeaseGranted, LeaseRevoked, LeaseView, LockDone, LockView,
-    NamespaceMade, NamespaceView, Route, TxnDone, Wrote,
+    NamespaceGone, NamespaceMade, NamespaceView, Route, TxnDone, Wrote,
 };
 pub use ask::{
     BatchOp, Check, Comparison, Condition, Context, EntityTag, KeyRequest, KeyStep, Life,

@@ -14,7 +14,7 @@ use crate::model::{Action, NamespaceId, Reply};
 use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
 use crate::runtime::limits::{CATALOG_ECHO_MAX, USAGE_FIRST_MAX};
 
-use super::answer::{NamespaceMade, NamespaceView};
+use super::answer::{NamespaceGone, NamespaceMade, NamespaceView};
 use super::ask::{Context, NamespaceChange, NamespaceRequest};
 use super::error::{ErrorKind, ServiceError};
 use super::floors::{holders, holders_of};
@@ -22,6 +22,17 @@ use super::pursue::{pursue, until};
 use super::route::{Map, Target};
 use super::write::Answer;
 use super::{Service, ceil_ms, internal};
+
+/// What a change of the catalog came to.
+struct Done {
+    /// The epoch at which it is so.
+    epoch: u64,
+    /// Whether this change made it so.
+    made: bool,
+    /// The namespace, unless it is gone.
+    entry: Option<NamespaceEntry>,
+    replayed: bool,
+}
 
 impl Service {
     /// All namespaces, by name.
@@ -63,8 +74,6 @@ impl Service {
         request: NamespaceRequest,
         context: Context,
     ) -> Result<NamespaceMade, ServiceError> {
-        let map = self.hall.founded(&context).await?;
-        let known = map.catalog.namespace(&request.name).is_some();
         let NamespaceRequest { name, mode, layout, limits, quota, history } = request;
         let command = CatalogCommand::CreateNamespace {
             name: name.clone(),
@@ -74,13 +83,12 @@ impl Service {
             quota,
             history_ms: ceil_ms(history),
         };
-        let epoch = self.change_space(&name, &command, &context).await?;
-        let map = self.map_of(epoch, &context).await?;
+        let done = self.change_space(&name, &command, &context).await?;
+        let map = self.map_of(done.epoch, &context).await?;
         // Of one of this name too, perhaps, whose deletion was never answered.
         let groups = holders(&map.catalog);
         self.hall.raise(groups, map.catalog.doomed_epoch(), &context).await?;
-        let view = self.changed(&map, &name, &context).await?;
-        Ok(NamespaceMade { view, created: !known })
+        self.changed(&map, &name, done, &context).await
     }
 
     /// Changes a namespace's settings.
@@ -93,36 +101,41 @@ impl Service {
         name: &str,
         change: NamespaceChange,
         context: Context,
-    ) -> Result<NamespaceView, ServiceError> {
-        let NamespaceChange { limits, quota, history, if_epoch } = change;
+    ) -> Result<NamespaceMade, ServiceError> {
+        let NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch } = change;
         let command = CatalogCommand::ChangeNamespace {
             name: name.to_owned(),
             if_epoch,
-            limits,
+            key_bytes_max,
+            value_bytes_max,
             quota,
             history_ms: history.map(ceil_ms),
         };
-        let epoch = self.change_space(name, &command, &context).await?;
-        let map = self.map_of(epoch, &context).await?;
-        if let Some(entry) = map.catalog.namespace(name) {
+        let done = self.change_space(name, &command, &context).await?;
+        let map = self.map_of(done.epoch, &context).await?;
+        if let Some(entry) = &done.entry {
             let groups = holders_of(&map.catalog, entry);
             self.hall.raise(groups, entry.epoch, &context).await?;
         }
-        self.changed(&map, name, &context).await
+        let made = self.changed(&map, name, done, &context).await?;
+        Ok(NamespaceMade { created: false, ..made })
     }
 
-    /// A namespace after a change. That it is not there must not sound as if nothing had been done.
+    /// A namespace as a change left it. That it is not there any more must not sound as if nothing
+    /// had been done; whoever asks again is told what was.
     async fn changed(
         &self,
         map: &Map,
         name: &str,
+        done: Done,
         context: &Context,
-    ) -> Result<NamespaceView, ServiceError> {
-        let Some(entry) = map.catalog.namespace(name) else {
-            return Err(ErrorKind::NamespaceDeleted { name: name.to_owned() }.into());
-        };
+    ) -> Result<NamespaceMade, ServiceError> {
+        let Done { made: created, entry, replayed, .. } = done;
+        let now = map.catalog.namespace(name).map(|now| now.id);
+        let deleted = || ErrorKind::NamespaceDeleted { name: name.to_owned() };
+        let entry = entry.filter(|entry| replayed || now == Some(entry.id)).ok_or_else(deleted)?;
         self.summed_up(&[entry.id], context).await;
-        Ok(self.view(map, name, entry))
+        Ok(NamespaceMade { view: self.view(map, name, &entry), created, replayed })
     }
 
     async fn newest_map(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
@@ -151,12 +164,12 @@ impl Service {
         &self,
         name: &str,
         context: Context,
-    ) -> Result<u64, ServiceError> {
+    ) -> Result<NamespaceGone, ServiceError> {
         let command = CatalogCommand::DeleteNamespace { name: name.to_owned() };
-        let epoch = self.change_space(name, &command, &context).await?;
+        let Done { epoch, replayed, .. } = self.change_space(name, &command, &context).await?;
         let map = self.map_of(epoch, &context).await?;
         self.hall.raise(holders(&map.catalog), epoch, &context).await?;
-        Ok(epoch)
+        Ok(NamespaceGone { epoch, replayed })
     }
 
     /// Has the system group change the catalog.
@@ -165,7 +178,7 @@ impl Service {
         name: &str,
         command: &CatalogCommand,
         context: &Context,
-    ) -> Result<u64, ServiceError> {
+    ) -> Result<Done, ServiceError> {
         self.hall.founded(context).await?;
         let once = self.hall.once(context);
         let planner = |map: &Map| {
@@ -173,10 +186,15 @@ impl Service {
             self.hall.proposal(map, Target::System, NamespaceId(0), action, Some(&once))
         };
         let answer = pursue(&self.hall, context, &planner).await?.answer()?;
-        let Answer { group, by, .. } = answer;
+        let Answer { group, by, replayed, .. } = answer;
         let Reply::Catalog(bytes) = &answer.reply else { return Err(answer.unexpected()) };
         let kind = match CatalogReply::decode(bytes) {
-            Ok(CatalogReply::Done { epoch }) => return Ok(epoch),
+            Ok(CatalogReply::Done { epoch }) => {
+                return Ok(Done { epoch, made: true, entry: None, replayed });
+            }
+            Ok(CatalogReply::Namespace { epoch, made, entry }) => {
+                return Ok(Done { epoch, made, entry: Some(entry), replayed });
+            }
             Ok(CatalogReply::Refused { code: RefusalCode::NamespaceExists, .. }) => {
                 ErrorKind::NamespaceExists { name: name.to_owned() }
             }
@@ -186,7 +204,7 @@ impl Service {
             Ok(CatalogReply::Refused { code, reason }) => ErrorKind::Refused { code, reason },
             Err(error) => return Err(internal(group, &error.to_string())),
         };
-        Err(ServiceError::from(kind).about(group, Some(by)))
+        Err(ServiceError::from(kind).about(group, Some(by)).again(replayed))
     }
 
     /// Waits until this node's catalog is as new: whoever asks here next finds the change.

@@ -301,8 +301,9 @@ impl Scan<'_> {
             let reason = reason.to_owned();
             ErrorKind::CursorGone { gone: super::error::Gone::View, reason, restart: None }
         };
+        let same = cursor.scope.recorded_since == self.place.recorded_since;
         match (&cursor.view, self.place.recorded) {
-            (Some(view), true) => {
+            (Some(view), true) if same => {
                 let view = view.vector().filter(|view| self.place.covers(view));
                 let view = view.ok_or_else(|| gone("the namespace has other groups now"))?;
                 Ok(self.continued(cursor.edge, view, hint))

@@ -21,7 +21,7 @@ async fn create(service: &Service, layout: Layout) {
     assert!(made.created);
 }
 
-async fn remove(service: &Service) -> Result<u64, ServiceError> {
+async fn remove(service: &Service) -> Result<NamespaceGone, ServiceError> {
     service.delete_namespace(NAME, within(service, 1_000)).await
 }
 
@@ -192,4 +192,121 @@ async fn a_deletion_of_which_a_group_cannot_hear_is_unknown_and_holds_up_nobody_
     create(&service, Layout::Spread).await;
     put_in(&service, "k").await.unwrap();
     assert!(row_in(&service, "k").await.is_some());
+}
+
+fn once(service: &Service, key: &'static str, print: u8) -> Context {
+    let key = Bytes::from_static(key.as_bytes());
+    Context { once: Some(OnceKey { key, fingerprint: [print; 16] }), ..within(service, 2_000) }
+}
+
+#[tokio::test]
+async fn a_repeated_change_of_a_namespace_gets_its_first_answer_and_changes_nothing() {
+    let world = World::new();
+    let (leader, other) = (world.service(1, true), world.service(2, true));
+    let make = || leader.create_namespace(wanted(Layout::Ordered), once(&leader, "make", 1));
+    let first = make().await.unwrap();
+    let again = other.create_namespace(wanted(Layout::Ordered), once(&other, "make", 1));
+    let again = again.await.unwrap();
+    assert!(first.created && !first.replayed && again.created && again.replayed);
+    assert_eq!(first.view.id, again.view.id);
+    let quota = |quota, key| {
+        let change = NamespaceChange { quota: Some(Some(quota)), ..NamespaceChange::default() };
+        leader.change_namespace(NAME, change, once(&leader, key, 2))
+    };
+    quota(5_000, "one").await.unwrap();
+    quota(6_000, "two").await.unwrap();
+    let repeated = quota(5_000, "one").await.unwrap();
+    assert!(repeated.replayed && repeated.view.quota == Some(5_000), "as it was then");
+    let now = leader.namespace(NAME, within(&leader, 1_000)).await.unwrap();
+    assert_eq!(now.quota, Some(6_000));
+    let gone = leader.delete_namespace(NAME, once(&leader, "gone", 3)).await.unwrap();
+    create(&leader, Layout::Spread).await;
+    put_in(&leader, "k").await.unwrap();
+    let late = other.delete_namespace(NAME, once(&other, "gone", 3)).await.unwrap();
+    assert!(!gone.replayed && late.replayed && late.epoch == gone.epoch);
+    assert!(row_in(&leader, "k").await.is_some(), "the new one is spared");
+    let late = make().await.unwrap();
+    assert!(late.replayed && late.view.id == first.view.id, "also when that one is gone");
+    let other = leader.delete_namespace("default", once(&leader, "gone", 4)).await.unwrap_err();
+    assert_eq!(other.code(), "idempotency_mismatch");
+}
+
+#[tokio::test]
+async fn a_refusal_is_repeated_as_a_first_answer() {
+    let world = World::new();
+    let service = world.service(1, true);
+    let refused = |key| {
+        let require = Condition::Exists;
+        let request = KeyRequest { require, ..KeyRequest::from(value("v")) };
+        service.write("default", Bytes::from_static(b"k"), request, once(&service, key, 1))
+    };
+    let first = refused("a").await.unwrap_err();
+    put(&service, 1_000).await.unwrap();
+    let again = refused("a").await.unwrap_err();
+    assert_eq!((first.code(), again.code()), ("precondition_failed", "precondition_failed"));
+    assert!(!first.replayed && again.replayed);
+    assert!(refused("b").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_full_namespace_still_repeats_its_first_answers() {
+    let world = World::new();
+    let service = world.service(1, true);
+    let write = |key, text| {
+        service.write(
+            "default",
+            Bytes::from_static(b"k"),
+            value(text).into(),
+            once(&service, key, 1),
+        )
+    };
+    write("a", "v").await.unwrap();
+    let id = service.catalog().unwrap().namespace("default").unwrap().id;
+    world.edit_catalog(|catalog| {
+        catalog.namespaces.get_mut("default").unwrap().quota = Some(100);
+    });
+    service.usage().set([(id, (100, 1))].into());
+    assert!(write("a", "v").await.unwrap().replayed);
+    assert_eq!(write("b", "longer").await.unwrap_err().code(), "quota_exceeded");
+    service.usage().set([(id, (10, 1))].into());
+    let wrote = write("b", "longer").await.unwrap();
+    assert!(!wrote.replayed, "a refusal for want of room is not kept");
+}
+
+#[tokio::test]
+async fn a_cursor_from_before_its_history_was_off_is_gone() {
+    let world = World::new();
+    let service = world.service(1, true);
+    create(&service, Layout::Spread).await;
+    let watch = |since| {
+        let request = WatchRequest {
+            range: KeyRange::default(),
+            since,
+            initial: false,
+            previous: false,
+            kinds: Kinds::ALL,
+        };
+        service.watch(NAME, request, within(&service, 2_000))
+    };
+    let page = |cursor: Option<String>| {
+        let (service, context) = (service.clone(), within(&service, 2_000));
+        async move { service.scan(NAME, ScanRequest::default(), 1, cursor.as_deref(), context).await }
+    };
+    put_in(&service, "a").await.unwrap();
+    put_in(&service, "b").await.unwrap();
+    let cursor = watch(Since::Now).await.unwrap().cursor().to_string();
+    let next = page(None).await.unwrap().next.unwrap();
+    for history in [0, 300] {
+        let history = Some(Duration::from_secs(history));
+        let change = NamespaceChange { history, ..NamespaceChange::default() };
+        service.change_namespace(NAME, change, within(&service, 2_000)).await.unwrap();
+        put_in(&service, "unseen").await.unwrap();
+    }
+    let error = watch(Since::Cursor(cursor)).await.unwrap_err();
+    let ErrorKind::CursorGone { restart: Some(restart), .. } = &error.kind else {
+        panic!("{error}")
+    };
+    assert_eq!(error.code(), "history_trimmed");
+    assert!(watch(Since::Cursor(restart.clone())).await.is_ok());
+    assert_eq!(page(Some(next)).await.unwrap_err().code(), "view_gone");
 }

@@ -118,9 +118,20 @@ impl Service {
             let floors = place.groups.iter().map(|group| self.hall.floor(*group));
             let floor = floors.max().unwrap_or(0);
             if self.flow.is_still(&place, floor, context.deadline).await? {
+                self.recorded_by_all(&place, context).await?;
                 return Ok(place);
             }
         }
+    }
+
+    /// Has every group take nothing that was routed before the history was switched on: by a node
+    /// that had not heard of it, which would not be recorded.
+    async fn recorded_by_all(&self, place: &Place, context: &Context) -> Result<(), ServiceError> {
+        let raised = self.hall.raise(place.groups.clone(), place.recorded_since, context).await;
+        raised.map_err(|error| {
+            let reason = format!("the history is only being switched on: {error}");
+            ServiceError { kind: ErrorKind::Unavailable { reason }, ..error }
+        })
     }
 
     /// Ends all watches of this node, each with its cursor, so that their clients go on elsewhere.
@@ -171,7 +182,7 @@ struct Begin<'a> {
 impl Begin<'_> {
     async fn position(&self, now: Vector) -> Result<(Position, Option<Merger>), ServiceError> {
         let cursor = match &self.request.since {
-            Since::Cursor(text) => Some(self.cursor(text)?),
+            Since::Cursor(text) => Some(self.cursor(text, &now)?),
             Since::Now | Since::Start => None,
         };
         if let Some((cursor, position)) = cursor {
@@ -194,10 +205,15 @@ impl Begin<'_> {
         Ok((Position::at(now.into_iter().map(seen).collect()), None))
     }
 
-    fn cursor(&self, text: &str) -> Result<(WatchCursor, Position), ServiceError> {
+    fn cursor(&self, text: &str, now: &Vector) -> Result<(WatchCursor, Position), ServiceError> {
         let invalid = |reason: String| ErrorKind::InvalidCursor { reason };
         let cursor = WatchCursor::decode(text, self.place.scope())
             .map_err(|error| invalid(error.to_string()))?;
+        if cursor.scope.recorded_since != self.place.recorded_since {
+            let reason = "the history was switched off and on since the cursor".to_owned();
+            let restart = Some(Position::at(now.clone()).cursor(self.place).encode());
+            return Err(ErrorKind::CursorGone { gone: Gone::History, reason, restart }.into());
+        }
         let position = Position::of(&cursor, self.place).ok_or_else(|| {
             invalid("this is no cursor for this request: it speaks of other groups".into())
         })?;
