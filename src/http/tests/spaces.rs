@@ -132,7 +132,7 @@ async fn a_node_says_what_its_own_replicas_hold() {
     assert_eq!(made["groups"].as_array().unwrap().len(), 9, "every group with a replica here");
     assert_eq!(
         made["groups"][8],
-        json!({"group": 8, "applied": 0, "rows": 0, "digest": "0000000000000008"})
+        json!({"group": 8, "applied": 1, "rows": 1, "digest": "0000000000000008"})
     );
     assert_eq!(door.ask("GET", "/v1/cluster/digest?x=1", "").await.status, 400);
     let late = door.with("GET", "/v1/cluster/digest", &[("request-timeout", "1ms")], "").await;
