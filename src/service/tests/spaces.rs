@@ -63,10 +63,10 @@ async fn what_a_node_with_an_old_catalog_writes_after_a_new_start_is_there() {
         world.hold(2);
         remove(&leader).await.unwrap();
         create(&leader, new).await;
-        for key in ["a", "b", "c", "d"] {
-            world.release(2);
-            world.hold(2);
-            let (wrote, ()) = tokio::join!(put_in(&other, key), late(&world, 2));
+        let keys = ["a", "b", "c", "d"];
+        let puts = futures_util::future::join_all(keys.map(|key| put_in(&other, key)));
+        let (wrote, ()) = tokio::join!(puts, late(&world, 2));
+        for (key, wrote) in keys.iter().zip(wrote) {
             wrote.unwrap();
             assert!(row_in(&leader, key).await.is_some(), "{key} was acknowledged and is lost");
         }

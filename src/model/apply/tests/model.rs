@@ -221,7 +221,7 @@ proptest! {
                 }
                 Reply::NotOwner { .. } | Reply::OnceMismatch => {}
                 // Another try, each time.
-                reply if super::super::is_full(&reply) => {}
+                reply if is_full(&reply) => {}
                 reply => {
                     prop_assert!(kept.insert(name.clone()), "done twice");
                     remembered.insert(name, (group.index, reply));
