@@ -90,12 +90,14 @@ impl Workload for Terms {
 
 /// Group and term of each replica of the node that answered.
 fn own_terms(view: &Json, node: u32) -> Value {
-    let list = |of: &Json, name: &str| of[name].as_array().cloned().unwrap_or_default();
+    let list =
+        |of: &Json, name: &str| of.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
     let mut terms = Vec::new();
     for group in list(view, "groups") {
         for replica in list(&group, "replicas") {
-            if replica["node"].as_u64() == Some(u64::from(node))
-                && let (Some(id), Some(term)) = (group["id"].as_i64(), replica["term"].as_i64())
+            let number = |of: &Json, name: &str| of.get(name).and_then(Json::as_i64);
+            if number(&replica, "node") == Some(i64::from(node))
+                && let (Some(id), Some(term)) = (number(&group, "id"), number(&replica, "term"))
             {
                 terms.push((Value::Int(id), Value::Int(term)));
             }
