@@ -8,6 +8,7 @@
 //! with an error, never with half a node.
 
 mod error;
+mod ground;
 mod node;
 mod switch;
 
@@ -26,7 +27,8 @@ use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
 use crate::service::usage;
 
 pub use error::AppError;
-use node::Node;
+pub use ground::{BuildCorridor, Ground};
+pub use node::Node;
 
 /// Runs a node until it is told to stop or must stop.
 ///
@@ -46,10 +48,11 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         let tried = TcpListener::bind((address, 0)).await;
         drop(tried.map_err(|source| AppError::PeerSource { address, source })?);
     }
-    let node = Node::build(&config, listen, &env).await?;
+    let node = Node::build(&config, Ground::real(&config, listen)?, &env).await?;
     let asked = asked_to_stop()?;
     watch_for_panics(&env);
     end_in_time(&env);
+    tracing::info!(node = %config.node, %listen, "listening");
     let served = serve_node(&config, &node, listener, asked).await;
     // Whatever happened: what can still be flushed is, and the first failure is what is reported.
     env.tasks.stop();
@@ -75,7 +78,6 @@ async fn serve_node(
         let (router, env, closed) = (node.router.clone(), env.clone(), door_closed.clone());
         async move { crate::http::serve(listener, router, &env, closed).await }
     });
-    tracing::info!(node = %config.node, listen = %node.listen, "listening");
     let result = tokio::select! {
         result = run(config, node) => result,
         () = asked => Ok(()),
@@ -94,7 +96,11 @@ async fn serve_node(
 }
 
 /// Takes part in the cluster; ends only with an error.
-async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
+///
+/// # Errors
+///
+/// When the node may not take part, or no more.
+pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     let charter = node.enter(config).await?;
     let groups = &node.groups;
     let tasks = &groups.env().tasks;

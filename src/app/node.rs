@@ -1,12 +1,13 @@
 //! One node, put together: disk, log, state, peers, groups, hall, front door.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::error::AppError;
+use super::ground::Ground;
 use super::switch::Switch;
 use crate::client::{self, Client, ClientError};
 use crate::config::{Config, Start};
@@ -21,37 +22,37 @@ use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
-use crate::peer::{PEER_PATH, PeerMetrics, PeerOptions, Peers, Refusal, Transport};
+use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
 use crate::placement::Catalog;
 use crate::runtime::Env;
 use crate::runtime::limits::{ANNOUNCE_RETRY, CATALOG_PROPOSE_MAX, JOIN_RETRIES, PEERS_TICK};
 use crate::runtime::metrics::Metrics;
 use crate::service::{Context, ForwardService, Parts, Service, ServiceMetrics, Usage};
-use crate::storage::disk::{DirectoryLock, RealDisk};
+use crate::storage::disk::DirectoryLock;
 use crate::storage::log::{Log, LogMetrics, LogOptions};
-use crate::storage::state::{State, StateMetrics, StateOptions};
+use crate::storage::state::{State, StateMetrics};
 use crate::storage::{Disk, StorageError};
 use crate::wire::JoinRequest;
 
 /// A node that is ready to enter its cluster.
-pub(super) struct Node {
+#[derive(Debug)]
+pub struct Node {
     pub(super) env: Env,
-    pub(super) listen: SocketAddr,
     pub(super) groups: Arc<Groups>,
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
     founding: Arc<Founding>,
     door: Arc<Door>,
-    peers: Peers,
+    peers: Arc<dyn Corridor>,
     address: String,
     /// Held until the node is gone.
-    _lock: DirectoryLock,
+    _lock: Option<DirectoryLock>,
 }
 
 /// What must survive a restart, opened.
 struct Cellar {
-    lock: DirectoryLock,
+    lock: Option<DirectoryLock>,
     disk: Arc<dyn Disk>,
     identity: Identity,
     log: Log,
@@ -61,14 +62,14 @@ struct Cellar {
 
 impl Node {
     /// Opens what is on disk and builds every room over it. Nothing speaks to a peer yet.
-    pub(super) async fn build(
-        config: &Config,
-        listen: SocketAddr,
-        env: &Env,
-    ) -> Result<Self, AppError> {
+    ///
+    /// # Errors
+    ///
+    /// When the ground's disk cannot be used, or belongs to another node.
+    pub async fn build(config: &Config, ground: Ground, env: &Env) -> Result<Self, AppError> {
         let metrics = Metrics::default();
-        let cellar = Cellar::open(config, env, &metrics).await?;
-        let address = config.advertised(listen);
+        let (Ground { address, corridor, .. }, cellar) =
+            Cellar::open(config, ground, env, &metrics).await?;
         let witness = Arc::new(Witness::open(cellar.log.clone()));
         let seen = Seen {
             log: cellar.log.clone(),
@@ -79,13 +80,9 @@ impl Node {
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
-        let peers = Peers::with_options(
-            env.clone(),
-            Arc::clone(&door) as Arc<_>,
-            PeerMetrics::new(&metrics),
-            PeerOptions { source: config.peer_source, ..PeerOptions::default() },
-        );
-        let transport: Arc<dyn Transport> = Arc::new(peers.clone());
+        let doorkeeper: Arc<dyn Doorkeeper> = Arc::clone(&door) as Arc<_>;
+        let (peers, internal) = corridor(env.clone(), doorkeeper, PeerMetrics::new(&metrics));
+        let transport: Arc<dyn Transport> = Arc::clone(&peers) as Arc<_>;
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
             env: env.clone(),
@@ -117,16 +114,10 @@ impl Node {
             raft: Arc::clone(&inbox),
             hall: ForwardService::new(service.clone()),
         }));
-        let doorway = peers.clone();
-        let internal = axum::Router::new().route(
-            PEER_PATH,
-            axum::routing::get(move |request| async move { doorway.accept(request).await }),
-        );
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
         let env = env.clone();
         Ok(Self {
             env,
-            listen,
             groups,
             inbox,
             router,
@@ -137,6 +128,16 @@ impl Node {
             address,
             _lock: cellar.lock,
         })
+    }
+
+    /// What clients ask.
+    pub fn router(&self) -> &axum::Router {
+        &self.router
+    }
+
+    /// The groups that run here.
+    pub fn groups(&self) -> &Arc<Groups> {
+        &self.groups
     }
 
     /// Comes to have a charter, and is accepted by the peers.
@@ -150,7 +151,7 @@ impl Node {
             None => match &config.start {
                 Start::Found(_) => {
                     self.peers.set_peers(&self.door.others());
-                    self.founding.charter(&plan(config), &self.peers).await?
+                    self.founding.charter(&plan(config), &*self.peers).await?
                 }
                 Start::Join(endpoints) => self.join(endpoints, config.peer_source).await?,
                 Start::Recover => return Err(nothing_to_recover(config)),
@@ -164,10 +165,10 @@ impl Node {
             && log.purged.is_none()
             && self.groups.state().applied(GroupId::SYSTEM.0).is_none();
         if is_first && charter.is_founders() && is_blank {
-            self.founding.spread(&charter, &self.peers).await?;
+            self.founding.spread(&charter, &*self.peers).await?;
         }
         self.peers.set_peers(&self.door.others());
-        let accepted = self.founding.accepted(&self.peers).await;
+        let accepted = self.founding.accepted(&*self.peers).await;
         if let Err(FoundingError::Rejected { refusal, .. }) = &accepted
             && matches!(refusal, Refusal::Restored { .. })
         {
@@ -234,7 +235,7 @@ impl Node {
 
     /// Keeps connected to the nodes of the catalog, for ever.
     pub(super) fn follow_peers(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (door, peers) = (Arc::clone(&self.door), self.peers.clone());
+        let (door, peers) = (Arc::clone(&self.door), Arc::clone(&self.peers));
         async move {
             let mut removed = BTreeSet::new();
             loop {
@@ -310,23 +311,30 @@ impl Node {
 }
 
 impl Cellar {
-    async fn open(config: &Config, env: &Env, metrics: &Metrics) -> Result<Self, AppError> {
-        let root = config.data_dir.clone();
-        let directory = |source| AppError::Directory { path: root.display().to_string(), source };
-        let lock = DirectoryLock::take(&root).map_err(directory)?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&root).map_err(directory)?);
+    async fn open(
+        config: &Config,
+        mut ground: Ground,
+        env: &Env,
+        metrics: &Metrics,
+    ) -> Result<(Ground, Self), AppError> {
+        let disk = Arc::clone(&ground.disk);
         let identity = Identity::open(&*disk, config.node, &env.rng)?;
-        let options = LogOptions { segment_bytes: config.log.segment_bytes, ..Default::default() };
+        let options = LogOptions {
+            segment_bytes: config.log.segment_bytes,
+            inline: ground.index_root.is_none(),
+            ..Default::default()
+        };
         let (log_disk, log_env) = (Arc::clone(&disk), env.clone());
         let log_metrics = LogMetrics::new(metrics);
         let state_metrics = StateMetrics::new(metrics);
         let (state_disk, state_env) = (Arc::clone(&disk), env.clone());
+        let (index_root, state_options) = (ground.index_root.clone(), ground.state.clone());
         let opened = env.tasks.blocking(move || {
             let log = Log::open(log_disk, "log".into(), options, &log_env, log_metrics)?;
             let state = State::open(
                 state_disk,
-                Some(root),
-                StateOptions::default(),
+                index_root,
+                state_options,
                 &state_env,
                 state_metrics,
                 &|progress| {
@@ -346,14 +354,9 @@ impl Cellar {
         log.on_poison(Box::new(move |error| tasks.fail(format!("the log failed: {error}"))));
         let stored = state.get(GroupId::SYSTEM.0, model::CATALOG_KEY)?.value;
         let catalog = stored.and_then(|bytes| Catalog::decode(&bytes).ok()).map(Arc::new);
-        Ok(Self {
-            lock,
-            disk,
-            identity,
-            log,
-            state,
-            catalog: Arc::new(watch::Sender::new(catalog)),
-        })
+        let lock = ground.lock.take();
+        let catalog = Arc::new(watch::Sender::new(catalog));
+        Ok((ground, Self { lock, disk, identity, log, state, catalog }))
     }
 }
 

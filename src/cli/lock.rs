@@ -54,6 +54,10 @@ pub(super) async fn run(args: LockArgs, env: &Env) -> Result<(), Failure> {
     if args.get {
         return show(&client, &args).await;
     }
+    let program = args.command.first().map_or("", String::as_str);
+    if !is_there(program) {
+        return Err(Failure::usage(format!("there is no command \"{program}\" to run")));
+    }
     let options = LockOptions {
         ttl: args.ttl,
         wait: args.wait.unwrap_or_default(),
@@ -78,6 +82,15 @@ pub(super) async fn run(args: LockArgs, env: &Env) -> Result<(), Failure> {
     ended
 }
 
+/// Whether there is such a program: nobody is to wait for a lock, or for us, without need.
+fn is_there(program: &str) -> bool {
+    if program.contains('/') {
+        return std::path::Path::new(program).is_file();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
 fn start(args: &LockArgs, guard: &LockGuard) -> Result<Child, Failure> {
     let (program, rest) = args.command.split_first().unwrap_or((&args.name, &[]));
     Command::new(program)
@@ -87,7 +100,7 @@ fn start(args: &LockArgs, guard: &LockGuard) -> Result<Child, Failure> {
         .env("TETRARCH_LOCK_LEASE", guard.lease())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::usage(format!("\"{program}\" cannot be started: {error}")))
+        .map_err(|error| Failure::failed(format!("\"{program}\" cannot be started: {error}")))
 }
 
 /// Waits for the command, the loss of the lock, or a signal to ourselves, which is handed on.

@@ -215,7 +215,10 @@ where
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&Failure::failed(format!("no threads: {error}"))),
+        Err(error) => {
+            let failure = Failure::failed(format!("no threads: {error}"));
+            return report(&failure, wants_json(&matches));
+        }
     };
     let result = runtime.block_on(async {
         let env = Env::system();
@@ -231,8 +234,14 @@ where
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure),
+        Err(failure) => report(&failure, wants_json(&matches)),
     }
+}
+
+/// Whether the chosen command was told to speak JSON.
+fn wants_json(matches: &clap::ArgMatches) -> bool {
+    let said = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or(false);
+    said || matches.subcommand().is_some_and(|(_, below)| wants_json(below))
 }
 
 /// Runs a command that is not a node.
@@ -273,9 +282,13 @@ async fn run_kv(command: KvCommand, env: &Env) -> Result<(), Failure> {
     }
 }
 
-fn report(failure: &Failure) -> ExitCode {
-    if !failure.text.is_empty() {
-        print::error(&failure.text);
+fn report(failure: &Failure, as_json: bool) -> ExitCode {
+    match (failure.text.is_empty(), as_json) {
+        (true, _) => {}
+        (false, false) => print::error(&failure.text),
+        (false, true) => {
+            print::note(serde_json::json!({"error": failure.text, "exit": failure.code}));
+        }
     }
     ExitCode::from(failure.code)
 }
@@ -315,7 +328,8 @@ mod tests {
             "tetrarch kv scan --prefix a/ --reverse --limit 5 --keys-only --delimiter / --json",
             "tetrarch kv watch --prefix a --since start --initial --prev --kinds put,delete",
             "tetrarch kv txn file",
-            "tetrarch kv batch - --quiet",
+            "tetrarch kv batch - --quiet --idempotency-key b",
+            "tetrarch kv txn --idempotency-key t file",
             "tetrarch kv export --prefix a",
             "tetrarch ns create --ordered --quota 100 --history 0s orders",
             "tetrarch ns set --no-quota orders",
@@ -340,6 +354,7 @@ mod tests {
             "tetrarch lock job",
             "tetrarch lock --get job -- true",
             "tetrarch kv watch --kinds puts",
+            "tetrarch kv scan --limit 0",
         ] {
             parse(line).unwrap_err();
         }

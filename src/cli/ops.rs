@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::import::{open, progress};
 use super::key::SpaceArgs;
 use super::{Failure, print};
-use crate::client::{BatchOp, Txn};
+use crate::client::{BatchOp, Idempotency, Txn};
 use crate::runtime::Env;
 use crate::wire::{Outcome, TxnRequest};
 
@@ -21,6 +21,9 @@ pub(super) struct TxnArgs {
     /// The transaction in JSON: `{"if": […], "then": […], "else": […]}`; `-` is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
+    /// Names the transaction, so that running the command again has no second effect.
+    #[arg(long, value_name = "NAME")]
+    idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -33,6 +36,9 @@ pub(super) struct BatchArgs {
     /// Prints only the results of operations that failed.
     #[arg(long)]
     quiet: bool,
+    /// Names the operations, so that running the command again with the same ones has no second effect.
+    #[arg(long, value_name = "NAME")]
+    idempotency_key: Option<String>,
 }
 
 pub(super) async fn txn(args: TxnArgs, env: &Env) -> Result<(), Failure> {
@@ -42,7 +48,9 @@ pub(super) async fn txn(args: TxnArgs, env: &Env) -> Result<(), Failure> {
     let request: TxnRequest = serde_json::from_str(&text)
         .map_err(|error| Failure::usage(format!("this is no transaction: {error}")))?;
     let client = args.space.reach.client(env)?;
-    let done = client.txn(&args.space.ns, &Txn::from(request)).await;
+    let idempotency = args.idempotency_key.map_or(Idempotency::Generated, Idempotency::Key);
+    let txn = Txn::from(request).idempotency(idempotency);
+    let done = client.txn(&args.space.ns, &txn).await;
     let done = done.map_err(|error| Failure::write(&error))?;
     let results: Vec<Value> = done.results.iter().map(|result| json!(result)).collect();
     if args.space.json {
@@ -79,7 +87,8 @@ pub(super) async fn batch(args: BatchArgs, env: &Env) -> Result<(), Failure> {
     let ops = stream::iter(lines.flatten());
     let bar = progress(None);
     let (mut failed, mut unknown) = (0_u64, 0_u64);
-    let mut results = std::pin::pin!(client.batch(&args.space.ns, ops));
+    let idempotency = args.idempotency_key.map_or(Idempotency::Generated, Idempotency::Key);
+    let mut results = std::pin::pin!(client.batch_with(&args.space.ns, ops, idempotency));
     while let Some(result) = results.next().await {
         let result = result.map_err(|error| Failure::write(&error))?;
         bar.inc(1);

@@ -36,7 +36,7 @@ pub(super) struct ScanArgs {
     #[arg(long)]
     reverse: bool,
     /// No more than this many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Without values.
     #[arg(long)]

@@ -33,7 +33,7 @@ use futures_util::{Stream, StreamExt};
 use reqwest::Method;
 use serde::Deserialize;
 
-use super::call::{Call, Repeat, random_key};
+use super::call::{Call, Idempotency, Repeat, random_key};
 use super::coded::space_path;
 use super::send::Answer;
 use super::txn::key_of;
@@ -86,19 +86,36 @@ impl Client {
         ns: &str,
         ops: impl Stream<Item = BatchOp> + Send + 'static,
     ) -> impl Stream<Item = Result<BatchResult, ClientError>> + Send + 'static {
+        self.batch_with(ns, ops, Idempotency::Generated)
+    }
+
+    /// The same under a name: for a program that itself starts over, with the same operations.
+    pub fn batch_with(
+        &self,
+        ns: &str,
+        ops: impl Stream<Item = BatchOp> + Send + 'static,
+        idempotency: Idempotency,
+    ) -> impl Stream<Item = Result<BatchResult, ClientError>> + Send + 'static {
         let (client, ns) = (self.clone(), ns.to_owned());
         try_stream! {
             let mut ops = Box::pin(ops);
             let mut portion = Portion::default();
             let mut done = 0;
+            let mut requests = 0_u64;
             loop {
                 let next = ops.next().await;
                 let ended = next.is_none();
                 let again = next.and_then(|op| portion.add(op));
                 if again.is_some() || portion.is_full() || (ended && !portion.ops.is_empty()) {
                     let full = std::mem::take(&mut portion);
+                    requests += 1;
+                    // The same operations are cut the same way again.
+                    let repeat = match &idempotency {
+                        Idempotency::Key(name) => Repeat::Keyed(format!("{name}.{requests}")),
+                        other => other.repeat(&client.inner.env),
+                    };
                     let count = u64::try_from(full.ops.len()).unwrap_or(u64::MAX);
-                    for result in client.batch_once(&ns, &full.ops).await? {
+                    for result in client.batch_part(&ns, &full.ops, repeat).await? {
                         yield BatchResult { n: done + result.n, ..result };
                     }
                     done += count;
@@ -124,9 +141,17 @@ impl Client {
         ns: &str,
         ops: &[BatchOp],
     ) -> Result<Vec<BatchResult>, ClientError> {
+        self.batch_part(ns, ops, Repeat::Keyed(random_key(&self.inner.env))).await
+    }
+
+    async fn batch_part(
+        &self,
+        ns: &str,
+        ops: &[BatchOp],
+        repeat: Repeat,
+    ) -> Result<Vec<BatchResult>, ClientError> {
         let clock = &self.inner.env.clock;
         let deadline = clock.now() + self.inner.options.timeout;
-        let repeat = Repeat::Keyed(random_key(&self.inner.env));
         let mut results: Vec<Option<BatchResult>> = ops.iter().map(|_| None).collect();
         let mut pause_ms = limits::CLIENT_BACKOFF_MS.0;
         loop {

@@ -53,6 +53,9 @@ pub struct ScanRequest {
     pub delimiter: Option<String>,
 }
 
+/// Most items that a server gives on a page.
+const PAGE_MAX: u64 = 10_000;
+
 /// A page of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -151,7 +154,8 @@ impl Client {
             let mut left = request.limit.unwrap_or(u64::MAX);
             let mut cursor: Option<String> = None;
             while left > 0 {
-                let limit = request.limit.map(|_| left);
+                // A server refuses larger pages; there are as many as it takes.
+                let limit = request.limit.map(|_| left.min(PAGE_MAX));
                 let page = ScanRequest { limit, ..request.clone() };
                 let page = client.scan_page(&ns, &page, cursor.as_deref()).await?;
                 for item in page.items {

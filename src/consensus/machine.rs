@@ -1,7 +1,8 @@
 //! Committed entries become state: decode, apply (pure), store effects and place together.
 //!
 //! Promises: effects and the applied mark change in one step under the group's lock, so that a read
-//! reflects exactly one index; a reply leaves only after its effects are visible. Checkpoints are
+//! reflects exactly one index; a reply leaves only after its effects are visible, and an index is
+//! applied only when the catalog as of then is published. Checkpoints are
 //! the Raft snapshots; the newest durable one is always at hand.
 //! Relies on: `model::apply` and `placement::Catalog` being deterministic; `storage::state`.
 
@@ -141,18 +142,20 @@ impl Machine {
             applying.put_effects(last.log_id.index, book.flush());
             let mark = AppliedMark { log_id, membership: membership.clone() };
             applying.set_applied(Applied { index: last.log_id.index, mark: codec::encode(&mark) });
+            // Before the mark can be seen: whoever waits for an index then finds its catalog.
+            if let Some((sender, current)) = &mut self.catalog {
+                let epoch = |catalog: &Option<Arc<Catalog>>| catalog.as_ref().map(|c| c.epoch);
+                let changed = epoch(&catalog) != epoch(current);
+                current.clone_from(&catalog);
+                if changed {
+                    sender.send_replace(catalog);
+                }
+            }
             Ok((replies, leases))
         })?;
         self.leases.apply(&leases);
         self.log_id = log_id;
         self.membership = membership;
-        if let Some((sender, current)) = &mut self.catalog {
-            let changed = catalog.as_ref().map(|c| c.epoch) != current.as_ref().map(|c| c.epoch);
-            *current = catalog;
-            if changed {
-                sender.send_replace(current.clone());
-            }
-        }
         Ok(replies)
     }
 }

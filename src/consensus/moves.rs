@@ -187,7 +187,7 @@ fn refusal(reply: &Bytes) -> Option<String> {
     let Ok(Reply::Catalog(reply)) = Reply::decode(reply) else { return None };
     match CatalogReply::decode(&reply) {
         Ok(CatalogReply::Refused { reason, .. }) => Some(reason),
-        Ok(CatalogReply::Done { .. }) | Err(_) => None,
+        Ok(CatalogReply::Done { .. } | CatalogReply::Namespace { .. }) | Err(_) => None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! The live log of all groups together may grow to a budget; beyond it, the group that holds the
 //! most is checkpointed, and what the durable checkpoint covers is purged but for a few entries. A
 //! budget for the node, not for the group, keeps the log small whether few or many groups write. The
-//! state asks for checkpoints too, when the changes since the last one weigh much against it; and
+//! state's figures are published at the same pace, and it asks for checkpoints too, when the changes since the last one weigh much against it; and
 //! each change of the catalog is checkpointed at once, so that a node knows its peers as soon as it
 //! starts.
 
@@ -37,6 +37,8 @@ pub async fn run(groups: Arc<Groups>, budget: u64) {
             }
         }
         shrink(&groups, budget).await;
+        // To look at the state's figures is to publish them.
+        groups.state().stats();
     }
 }
 

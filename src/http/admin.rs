@@ -72,14 +72,15 @@ pub(super) async fn route(
     Extension(asked): Extension<Asked>,
     request: Request,
 ) -> Response {
-    match find(&front, &asked, request.uri().query()) {
+    match find(&front, &asked, request.uri().query()).await {
         Ok(response) => response,
         Err(failure) => failure.response(&front, &asked),
     }
 }
 
-fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
+async fn find(front: &Front, asked: &Asked, raw: Option<&str>) -> Result<Response, Failure> {
     let (namespace, key) = route_query(raw)?;
+    front.service.knows(&namespace, &asked.context()).await?;
     let route = front.service.route(&namespace, &key)?;
     let facts = Facts { group: Some(route.group), leader: route.leader, ..Facts::default() };
     let replica = |(node, address): &(NodeId, Option<String>)| RouteReplica {
@@ -122,6 +123,10 @@ async fn add_node(front: &Front, asked: &Asked, request: Request) -> Result<Resp
     let incarnation = digits.then(|| u64::from_str_radix(&incarnation, 16).ok()).flatten();
     let incarnation =
         incarnation.ok_or_else(|| Failure::invalid("incarnation is 16 hexadecimal digits"))?;
+    if !(1..=u64::from(u32::MAX)).contains(&id) {
+        let detail = format!("a node's id is between 1 and {}, not {id}", u32::MAX);
+        return Err(Failure::invalid(detail));
+    }
     let epoch = front
         .service
         .add_node(NodeId(id), address, Incarnation(incarnation), asked.context())

@@ -83,7 +83,14 @@ pub(super) async fn read_json_and_bytes<T: DeserializeOwned>(
 ) -> Result<(T, Bytes), Failure> {
     json_or_nothing(request.headers())?;
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let body = read_body(request, limit, asked, front).await?;
+    let body = read_body(request, limit, asked, front).await.map_err(|failure| {
+        let detail = format!("the body is longer than the limit of {limit} bytes");
+        if failure.code == "too_large" { Failure { detail, ..failure } } else { failure }
+    })?;
+    // What reads objects would take the members in a row as well.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|first| *first != b'{') {
+        return Err(Failure::invalid("the body must be a JSON object"));
+    }
     let value = serde_json::from_slice(&body)
         .map_err(|error| Failure::invalid(format!("the body is not the JSON expected: {error}")))?;
     Ok((value, body))

@@ -76,6 +76,10 @@ fn sizes() -> Vec<Bound> {
         bytes("txn_body_bytes", limits::TXN_BODY_BYTES_MAX, "Longest JSON body of a transaction"),
         bytes("batch_line_bytes", limits::BATCH_LINE_BYTES_MAX, "Longest line of a batch"),
         bytes("lock_owner_bytes", limits::LOCK_OWNER_BYTES_MAX, "Longest name of a lock's owner"),
+        bytes("cursor_bytes", limits::CURSOR_TEXT_BYTES_MAX, "Longest cursor that is taken"),
+        bytes("scan_page_bytes", limits::SCAN_PAGE_BYTES_MAX, "After which a page ends early"),
+        bytes("watch_poll_bytes", limits::WATCH_POLL_BYTES, "After which a poll ends early"),
+        bytes("history_bytes", limits::HISTORY_BYTES, "History of a node, for watches and views"),
     ]
 }
 
@@ -107,6 +111,21 @@ fn counts() -> Vec<Bound> {
             "scans",
             "Streamed by a node at the same time",
         ),
+        count("scan_limit", limits::SCAN_LIMIT_MAX, "keys", "On a page of a scan"),
+        count("scan_limit_default", limits::SCAN_LIMIT_DEFAULT, "keys", "When limit= is left out"),
+        count("watch_poll_events", limits::WATCH_POLL_EVENTS, "events", "In one poll of a watch"),
+        count("patch_steps", limits::PATCH_STEPS_MAX, "steps", "Of a JSON patch"),
+        count("patch_depth", limits::JSON_DEPTH_MAX, "levels", "Of a JSON value that is patched"),
+        count(
+            "patch_work",
+            limits::PATCH_WORK_MAX,
+            "units",
+            "Bytes read and members passed by the patches of one request; beyond: patch_invalid",
+        ),
+        count("lock_queue", limits::LOCK_QUEUE_MAX, "requests", "Waiting for one lock"),
+        ("lease_keys", limits::LEASE_KEYS_MAX, "keys", "Attached to one lease"),
+        ("leases", limits::LEASES_MAX, "leases", "Alive in one group"),
+        ("once_records", limits::ONCE_RECORDS_MAX, "results", "Kept for repeats in one group"),
         count("lock_waits", limits::LOCK_WAITS_MAX, "requests", "Waiting for locks at a node"),
         count(
             "slow_bodies",
@@ -141,6 +160,8 @@ fn times() -> Vec<Bound> {
         time("body_stall", limits::HTTP_BODY_STALL_MAX, "Without a byte of a body"),
         time("write_stall", limits::HTTP_WRITE_STALL_MAX, "Without taking a byte of an answer"),
         time("batch_stall", limits::BATCH_STALL_MAX, "Without a byte of a batch"),
+        time("once_keep", limits::ONCE_KEEP, "That a result is kept for repeats"),
+        time("watch_bookmark", limits::WATCH_BOOKMARK_EVERY, "Between bookmarks of a watch"),
         time("lease_ttl_min", limits::LEASE_TTL_MIN, "Shortest life of a lease or key with a ttl"),
         time("lease_ttl", limits::LEASE_TTL_MAX, "Longest life of a lease or key with a ttl"),
     ]

@@ -63,6 +63,7 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
     let attach = attach(&query, &parts.headers)?;
     let content_type = parse::content_type(&parts.headers)?;
     let wishes = Wishes::of(&query, &parts.headers)?;
+    front.service.knows(&namespace, &asked.context()).await?;
     let limits = front.service.admit(&namespace, &key)?;
     let request = Request::from_parts(parts.clone(), body);
     let value = read_body(request, limits.value_bytes_max, asked, front).await?;
@@ -186,6 +187,7 @@ async fn patch_key(front: &Front, asked: &Asked, request: Request) -> Result<Res
     let require = etag::condition(&parts.headers)?;
     let accept = Accept::of(&parts.headers)?;
     let kind = patch::Kind::of(&parts.headers)?;
+    front.service.knows(&namespace, &asked.context()).await?;
     let limits = front.service.admit(&namespace, &key)?;
     let request = Request::from_parts(parts.clone(), body);
     let body = read_body(request, limits.value_bytes_max, asked, front).await?;
@@ -212,7 +214,7 @@ struct Wishes {
 impl Wishes {
     fn of(query: &Query<'_>, headers: &HeaderMap) -> Result<Self, Failure> {
         let previous = query.flag("prev")?;
-        let representation = Prefer::of(headers).representation && !previous;
+        let representation = Prefer::of(headers)?.representation && !previous;
         Ok(Self { previous, representation, accept: Accept::of(headers)? })
     }
 

@@ -210,6 +210,9 @@ fn finish(path: &str, operation: &mut Value) {
             let kinds = kinds.map(|kind| json!({ "$ref": format!("#/components/schemas/{kind}") }));
             *lines = json!({ "description": "Each line.", "anyOf": kinds.collect::<Vec<_>>() });
         }
+        if matches!(known, "get_key" | "put_key" | "patch_key") {
+            or_the_value(response);
+        }
     }
     for (status, what) in BARE {
         responses.entry(status).or_insert_with(|| json!({ "description": what }));
@@ -224,6 +227,15 @@ fn finish(path: &str, operation: &mut Value) {
             response.insert("description".to_owned(), json!(said));
             response.insert("x-content".to_owned(), content);
         }
+    }
+}
+
+/// A value that was stored as JSON is JSON without being an envelope.
+fn or_the_value(response: &mut Value) {
+    if let Some(schema) = response.pointer_mut("/content/application~1json/schema") {
+        let what =
+            "The envelope where Accept asks for it; else the value, if its type is this one.";
+        *schema = json!({ "description": what, "anyOf": [schema.take(), {}] });
     }
 }
 

@@ -99,7 +99,8 @@ pub(super) async fn end(
         let context = asked.context_once(once(&parts, &[])?);
         let revoked = front.service.lease_revoke(id, context).await?;
         let mut response = json(StatusCode::OK, &LeaseEnded { keys: revoked.keys });
-        told(&mut response, revoked.group, revoked.index, &front, &asked);
+        let seen = (revoked.group, revoked.index, revoked.replayed);
+        told(&mut response, seen, &front, &asked);
         Ok(response)
     };
     ended.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -122,7 +123,7 @@ fn begun(status: StatusCode, lease: &LeaseGranted, front: &Front, asked: &Asked)
         expires_in_ms: Some(ceil_ms(lease.ttl)),
     };
     let mut response = json(status, &view);
-    told(&mut response, lease.group, lease.index, front, asked);
+    told(&mut response, (lease.group, lease.index, lease.replayed), front, asked);
     response
 }
 
@@ -133,12 +134,18 @@ fn viewed(lease: &LeaseView, front: &Front, asked: &Asked) -> Response {
         expires_in_ms: lease.remaining.map(ceil_ms),
     };
     let mut response = json(StatusCode::OK, &view);
-    told(&mut response, lease.group, lease.index, front, asked);
+    told(&mut response, (lease.group, lease.index, false), front, asked);
     response
 }
 
-fn told(response: &mut Response, group: GroupId, index: u64, front: &Front, asked: &Asked) {
+/// What is known of the answer: its group and index, and whether it is a first one again.
+fn told(
+    response: &mut Response,
+    (group, index, replayed): (GroupId, u64, bool),
+    front: &Front,
+    asked: &Asked,
+) {
     tracing::Span::current().record("group", group.0);
-    let facts = Facts { group: Some(group), index: Some(index), ..Facts::default() };
+    let facts = Facts { group: Some(group), index: Some(index), replayed, ..Facts::default() };
     facts.write(response.headers_mut(), front, asked);
 }

@@ -66,7 +66,7 @@ async fn acquired(front: &Front, asked: &Asked, request: Request) -> Result<Resp
         owner,
     };
     let mut response = json(StatusCode::OK, &held);
-    told(&mut response, done.group, done.index, front, asked);
+    told(&mut response, (done.group, done.index, done.replayed), front, asked);
     Ok(response)
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn look(
         });
         let waiting = u64::try_from(found.queue.len()).unwrap_or(u64::MAX);
         let mut response = json(StatusCode::OK, &LockView { name, holder, waiting });
-        told(&mut response, found.group, found.index, &front, &asked);
+        told(&mut response, (found.group, found.index, false), &front, &asked);
         Ok(response)
     };
     looked.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -140,7 +140,7 @@ pub(super) async fn release(
         let bytes = Bytes::from(name.clone());
         let left = front.service.lock_release(&namespace, bytes, claim, context).await?;
         let mut response = json(StatusCode::OK, &LockReleased { name, released: true });
-        told(&mut response, left.group, left.index, &front, &asked);
+        told(&mut response, (left.group, left.index, left.replayed), &front, &asked);
         Ok(response)
     };
     released.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
@@ -155,8 +155,14 @@ fn lock(path: &str) -> Result<(String, String), Failure> {
     Ok((namespace, name))
 }
 
-fn told(response: &mut Response, group: GroupId, index: u64, front: &Front, asked: &Asked) {
+/// What is known of the answer: its group and index, and whether it is a first one again.
+fn told(
+    response: &mut Response,
+    (group, index, replayed): (GroupId, u64, bool),
+    front: &Front,
+    asked: &Asked,
+) {
     tracing::Span::current().record("group", group.0);
-    let facts = Facts { group: Some(group), index: Some(index), ..Facts::default() };
+    let facts = Facts { group: Some(group), index: Some(index), replayed, ..Facts::default() };
     facts.write(response.headers_mut(), front, asked);
 }

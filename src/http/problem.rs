@@ -147,7 +147,12 @@ impl From<ServiceError> for Failure {
             code: error.code(),
             detail,
             outcome: error.outcome(),
-            facts: Box::new(Facts { group: error.group, leader: error.leader, ..Facts::default() }),
+            facts: Box::new(Facts {
+                group: error.group,
+                leader: error.leader,
+                replayed: error.replayed,
+                ..Facts::default()
+            }),
             more: Box::new(more(error.kind)),
         }
     }

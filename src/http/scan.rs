@@ -81,7 +81,7 @@ fn wanted(parts: &Parts) -> Result<Wanted, Failure> {
     known.extend(["reverse", "limit", "fields", "delimiter", "cursor", "read"]);
     let query = Query::of(parts.uri.query(), &known)?;
     let (range, prefix_bytes) = range_of(&query)?;
-    let fields = match query.raw("fields") {
+    let fields = match query.text("fields")?.as_deref() {
         None | Some("value") => Fields::Rows(Show::Rows),
         Some("meta") => Fields::Rows(Show::Heads),
         Some("key") => Fields::Rows(Show::Keys),

@@ -8,10 +8,10 @@ use axum::response::Response;
 
 use crate::placement::{Layout, Mode, NamespaceLimits};
 use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_MS_DEFAULT};
-use crate::service::{self, NamespaceChange, NamespaceRequest};
+use crate::service::{self, ErrorKind, NamespaceChange, NamespaceRequest, ServiceError};
 use crate::wire::{self, NAMESPACES_PATH, NamespaceDeleted, NamespacesView};
 
-use super::body::{read_json, read_json_and_bytes};
+use super::body::read_json_and_bytes;
 use super::doc::params::{OnceHeaders, SpacePath};
 use super::envelope::json;
 use super::facts::Facts;
@@ -33,7 +33,7 @@ pub(super) async fn list(
         query(uri.query(), &[])?;
         let namespaces = front.service.namespaces(asked.context()).await?;
         let namespaces = namespaces.iter().map(view).collect();
-        Ok(told(StatusCode::OK, &NamespacesView { namespaces }, &front, &asked))
+        Ok(told(StatusCode::OK, &NamespacesView { namespaces }, false, &front, &asked))
     };
     listed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -60,7 +60,7 @@ pub(super) async fn create(
         let context = asked.context_once(once(&parts, &body)?);
         let made = front.service.create_namespace(wanted_space(wanted)?, context).await?;
         let status = if made.created { StatusCode::CREATED } else { StatusCode::OK };
-        let mut response = told(status, &view(&made.view), &front, &asked);
+        let mut response = told(status, &view(&made.view), made.replayed, &front, &asked);
         let location = HeaderValue::try_from(format!("{NAMESPACES_PATH}/{}", made.view.name));
         if let (true, Ok(location)) = (made.created, location) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -83,7 +83,7 @@ pub(super) async fn describe(
     let described = async {
         query(uri.query(), &[])?;
         let found = front.service.namespace(&named(name)?, asked.context()).await?;
-        Ok(told(StatusCode::OK, &view(&found), &front, &asked))
+        Ok(told(StatusCode::OK, &view(&found), false, &front, &asked))
     };
     described.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -91,7 +91,7 @@ pub(super) async fn describe(
 /// Changes limits, quota or history of a namespace.
 #[utoipa::path(patch, path = "/v1/namespaces/{ns}", operation_id = "change_namespace",
     tag = "namespaces",
-    params(SpacePath),
+    params(SpacePath, OnceHeaders),
     request_body = wire::NamespaceChange,
     responses((status = 200, description = "As it is now", body = wire::NamespaceView)))]
 pub(super) async fn change(
@@ -102,11 +102,15 @@ pub(super) async fn change(
 ) -> Response {
     let changed = async {
         let name = named(name)?;
-        let wanted = read_json(&front, &asked, request, ADMIN_BODY_BYTES_MAX).await?;
-        let before = front.service.namespace(&name, asked.context()).await?;
-        let wanted = wanted_change(wanted, before.limits)?;
-        let changed = front.service.change_namespace(&name, wanted, asked.context()).await?;
-        Ok(told(StatusCode::OK, &view(&changed), &front, &asked))
+        query(request.uri().query(), &[])?;
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let (wanted, body) =
+            read_json_and_bytes(&front, &asked, request, ADMIN_BODY_BYTES_MAX).await?;
+        let wanted = wanted_change(wanted)?;
+        let context = asked.context_once(once(&parts, &body)?);
+        let changed = front.service.change_namespace(&name, wanted, context).await?;
+        Ok(told(StatusCode::OK, &view(&changed.view), changed.replayed, &front, &asked))
     };
     changed.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -114,20 +118,22 @@ pub(super) async fn change(
 /// Deletes a namespace with all that is in it.
 #[utoipa::path(delete, path = "/v1/namespaces/{ns}", operation_id = "delete_namespace",
     tag = "namespaces",
-    params(SpacePath),
+    params(SpacePath, OnceHeaders),
     responses((status = 202, description = "Gone; its data goes in the background",
         body = NamespaceDeleted)))]
 pub(super) async fn delete(
     State(front): State<Front>,
     Extension(asked): Extension<Asked>,
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    uri: Uri,
+    request: Request,
 ) -> Response {
     let deleted = async {
-        query(uri.query(), &[])?;
-        front.service.delete_namespace(&named(name)?, asked.context()).await?;
+        let (parts, _) = request.into_parts();
+        query(parts.uri.query(), &[])?;
+        let context = asked.context_once(once(&parts, &[])?);
+        let gone = front.service.delete_namespace(&named(name)?, context).await?;
         let body = NamespaceDeleted { state: "deleting".to_owned() };
-        Ok(told(StatusCode::ACCEPTED, &body, &front, &asked))
+        Ok(told(StatusCode::ACCEPTED, &body, gone.replayed, &front, &asked))
     };
     deleted.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
@@ -142,11 +148,13 @@ fn named(
 fn told<T: serde::Serialize>(
     status: StatusCode,
     body: &T,
+    replayed: bool,
     front: &Front,
     asked: &Asked,
 ) -> Response {
     let mut response = json(status, body);
-    Facts::default().write(response.headers_mut(), front, asked);
+    let facts = Facts { replayed, ..Facts::default() };
+    facts.write(response.headers_mut(), front, asked);
     response
 }
 
@@ -154,7 +162,10 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
     let wire::NamespaceCreate { name, mode, layout, limits, quota, history } = wanted;
     let mode = match mode.as_deref() {
         None | Some("linearizable") => Mode::Linearizable,
-        Some("eventual") => Mode::Eventual,
+        // It would be made and could not be used.
+        Some("eventual") => {
+            return Err(ServiceError::from(ErrorKind::ModeUnsupported { name }).into());
+        }
         Some(other) => {
             let detail = format!("mode {other:?} is not linearizable or eventual");
             return Err(Failure::invalid(detail));
@@ -178,14 +189,12 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
     })
 }
 
-fn wanted_change(
-    wanted: wire::NamespaceChange,
-    before: NamespaceLimits,
-) -> Result<NamespaceChange, Failure> {
+fn wanted_change(wanted: wire::NamespaceChange) -> Result<NamespaceChange, Failure> {
     let wire::NamespaceChange { limits, quota, history } = wanted;
     let history = history.map(|text| duration_of("history", &text)).transpose()?;
-    let limits = limits.map(|limits| merged(limits, before));
-    Ok(NamespaceChange { limits, quota, history, if_epoch: None })
+    let limits = limits.unwrap_or_default();
+    let (key_bytes_max, value_bytes_max) = (limits.key_bytes, limits.value_bytes);
+    Ok(NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch: None })
 }
 
 /// What is said, and for the rest what was.

@@ -81,14 +81,14 @@ fn wanted(parts: &Parts) -> Result<WatchRequest, Failure> {
         return Err(Failure::invalid("initial=1 goes with since=now: a cursor has had its own"));
     }
     let previous = query.flag("prev")?;
-    let kinds = kinds(query.raw("kinds"))?;
+    let kinds = kinds(query.text("kinds")?.as_deref())?;
     Ok(WatchRequest { range, since, initial, previous, kinds })
 }
 
-fn kinds(raw: Option<&str>) -> Result<Kinds, Failure> {
-    let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return Ok(Kinds::ALL) };
+fn kinds(text: Option<&str>) -> Result<Kinds, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Kinds::ALL) };
     let mut kinds = Kinds { put: false, delete: false, expire: false };
-    for name in raw.split(',').flat_map(|part| part.split("%2C")) {
+    for name in text.split(',') {
         match name {
             "put" => kinds.put = true,
             "delete" => kinds.delete = true,
@@ -105,7 +105,7 @@ fn kinds(raw: Option<&str>) -> Result<Kinds, Failure> {
 async fn begin(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
     let namespace = namespace_path(parts.uri.path())?;
     let request = wanted(parts)?;
-    let wait = Prefer::of(&parts.headers).wait;
+    let wait = Prefer::of(&parts.headers)?.wait;
     let offers: &[&str] = if wait.is_some() { &["application/json"] } else { &[SSE, NDJSON] };
     let form = Accept::of(&parts.headers)?.best(offers)?;
     let place = front.places.watch()?;

@@ -28,10 +28,11 @@ use bytes::Bytes;
 use self::draft::Draft;
 use super::codec::CodecError;
 use super::command::{Action, Command, Ownership, Request};
+use super::denial::Denial;
 use super::id::Slot;
 use super::lease::LeaseEvent;
 use super::op::{Patch, TxnOp, WriteOp};
-use super::reply::Reply;
+use super::reply::{KeyReply, Reply};
 use super::rows::OWNED_KEY;
 use crate::runtime::planted::{self, Bug};
 use crate::storage::Effect;
@@ -165,7 +166,7 @@ fn request(
         Action::Lock(space, op) => Reply::Lock(lock::run(&mut draft, space, op)?),
         Action::Catalog(_) => return Err(ApplyError::NotHere),
     };
-    if let Some(once) = &asked.once {
+    if let Some(once) = asked.once.as_ref().filter(|_| !is_full(&reply)) {
         once::keep(&mut draft, once, &reply)?;
     }
     Ok(draft.finish(reply))
@@ -175,6 +176,16 @@ fn request(
 fn adds(action: &Action) -> bool {
     let Action::Key(_, op) = action else { return false };
     matches!(op.op, WriteOp::Patch { patch: Patch::Number(_) })
+}
+
+/// Whether a namespace had no room for it. That passes, so a repetition is another try: what a node
+/// refuses of itself for want of room is not remembered either.
+const fn is_full(reply: &Reply) -> bool {
+    match reply {
+        Reply::Key(KeyReply::Denied(Denial::Quota { .. })) => true,
+        Reply::Txn(reply) => matches!(reply.failed, Some((_, Denial::Quota { .. }))),
+        _ => false,
+    }
 }
 
 /// Whether the group owns every slot that an action needs.

@@ -40,6 +40,6 @@ pub use op::{
 };
 pub use reply::{KeyReply, LeaseReply, LockReply, Reply, TendReply, TxnReply};
 pub use row::Row;
-pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, lease_key, lock_key, split_data_key};
+pub use rows::{CATALOG_KEY, OWNED_KEY, data_key, lease_key, lock_key, once_key, split_data_key};
 
 pub use crate::storage::Effect;

@@ -6,11 +6,13 @@
 //! Promises: the outcomes of `Transport` as they are on a real network. A cut link swallows what
 //! travels in its direction; the nodes notice after `PEER_SILENCE_MAX`, and then the connections of
 //! the pair break in both directions, as TCP without acknowledgements does. Order within a stream
-//! is kept. Does not model: bandwidth, frame bounds of queues.
+//! is kept. A lost message takes its connection with it, as when TCP gives up. Does not model:
+//! bandwidth, frame bounds of queues.
 //!
 //! Relies on: tokio's clock, which tests may pause; delays come from one seeded source, in the order
 //! in which tasks run.
 
+mod corridor;
 mod link;
 mod transport;
 
@@ -28,6 +30,7 @@ use crate::model::{Incarnation, NodeId};
 use crate::runtime::limits::PEER_SILENCE_MAX;
 use crate::runtime::{Env, Moment, Rng};
 
+pub use corridor::MemoryCorridor;
 pub use transport::MemoryTransport;
 
 /// A doorkeeper that lets everyone in and finds everyone.
@@ -84,6 +87,8 @@ struct Inner {
     wires: BTreeMap<(NodeId, NodeId), Wire>,
     cut: BTreeSet<(NodeId, NodeId)>,
     delay: (Duration, Duration),
+    slow: BTreeMap<(NodeId, NodeId), (Duration, Duration)>,
+    lost_per_million: u64,
 }
 
 /// The network. Cheap to clone.
@@ -133,9 +138,33 @@ impl MemoryNetwork {
         self.inner.lock().cut.remove(&(from, to));
     }
 
-    /// Undoes all cuts.
+    /// Undoes all cuts, slow directions and losses.
     pub fn heal_all(&self) {
-        self.inner.lock().cut.clear();
+        let mut inner = self.inner.lock();
+        inner.cut.clear();
+        inner.slow.clear();
+        inner.lost_per_million = 0;
+    }
+
+    /// Messages in one direction take a time between these two instead of the usual; `None` undoes it.
+    ///
+    /// # Panics
+    ///
+    /// When the shortest is longer than the longest.
+    pub fn set_slow(&self, from: NodeId, to: NodeId, delay: Option<(Duration, Duration)>) {
+        let mut inner = self.inner.lock();
+        match delay {
+            Some(delay) => {
+                assert!(delay.0 <= delay.1, "the shortest delay is not longer than the longest");
+                inner.slow.insert((from, to), delay);
+            }
+            None => drop(inner.slow.remove(&(from, to))),
+        }
+    }
+
+    /// So many of a million messages are lost, each with the connections of its pair of nodes.
+    pub fn set_loss(&self, per_million: u64) {
+        self.inner.lock().lost_per_million = per_million;
     }
 
     /// Breaks the connections between two nodes at once, as a reset does. They connect anew.
@@ -220,13 +249,18 @@ impl MemoryNetwork {
 
     /// How long the next message travels; `None` when it is lost.
     fn travel(&self, from: NodeId, to: NodeId) -> Option<Duration> {
-        let (shortest, longest) = {
+        let ((shortest, longest), lost_per_million) = {
             let inner = self.inner.lock();
             if inner.cut.contains(&(from, to)) {
                 return None;
             }
-            inner.delay
+            let delay = inner.slow.get(&(from, to)).copied().unwrap_or(inner.delay);
+            (delay, inner.lost_per_million)
         };
+        if lost_per_million > 0 && self.rng.below(1_000_000) < lost_per_million {
+            self.reset(from, to);
+            return None;
+        }
         let spread = u64::try_from((longest - shortest).as_nanos()).unwrap_or(u64::MAX);
         let chance = if spread == 0 { 0 } else { self.rng.below(spread) };
         Some(shortest + Duration::from_nanos(chance))

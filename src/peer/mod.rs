@@ -36,6 +36,7 @@ mod tests;
 
 use std::fmt::Debug;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ use crate::runtime::Moment;
 
 pub use hello::{Doorkeeper, Hello, Refusal};
 pub use link::LinkStatus;
-pub use memory::{MemoryNetwork, MemoryTransport};
+pub use memory::{MemoryCorridor, MemoryNetwork, MemoryTransport};
 pub use metrics::PeerMetrics;
 pub use peers::{PEER_PATH, PeerOptions, Peers};
 
@@ -182,6 +183,19 @@ pub trait Transport: Send + Sync + Debug {
 
     /// Since when our connection to the node is up.
     fn connected_since(&self, to: NodeId) -> Option<Moment>;
+}
+
+/// A node's way to the others as the node itself sees it: a transport that must be told who there is
+/// and who takes what they send.
+pub trait Corridor: Transport {
+    /// Says who takes the messages; once. Until then nobody can speak to this node.
+    fn set_inbox(&self, inbox: Arc<dyn Inbox>);
+
+    /// Starts connecting to all of these nodes.
+    fn set_peers(&self, nodes: &[NodeId]);
+
+    /// Ends the connections with a node, both directions: it must be judged again.
+    fn disconnect(&self, node: NodeId);
 }
 
 /// What a node does with messages from others.

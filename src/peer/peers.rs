@@ -25,8 +25,8 @@ use super::handshake::{self, ConnectError, PURPOSE, Purpose, UPGRADE, Wire};
 use super::lanes::LaneBounds;
 use super::link::{Link, Shared};
 use super::{
-    Channel, Doorkeeper, Inbox, Lane, LinkStatus, PeerError, PeerMetrics, PeerStream, Transport,
-    bulk,
+    Channel, Corridor, Doorkeeper, Inbox, Lane, LinkStatus, PeerError, PeerMetrics, PeerStream,
+    Transport, bulk,
 };
 use crate::model::NodeId;
 use crate::runtime::limits::{
@@ -312,5 +312,19 @@ impl Transport for Peers {
 
     fn connected_since(&self, to: NodeId) -> Option<Moment> {
         Some(self.current(to)?.since)
+    }
+}
+
+impl Corridor for Peers {
+    fn set_inbox(&self, inbox: Arc<dyn Inbox>) {
+        Self::set_inbox(self, inbox);
+    }
+
+    fn set_peers(&self, nodes: &[NodeId]) {
+        Self::set_peers(self, nodes);
+    }
+
+    fn disconnect(&self, node: NodeId) {
+        Self::disconnect(self, node);
     }
 }

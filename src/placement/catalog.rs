@@ -91,6 +91,9 @@ pub struct NamespaceEntry {
     pub history_ms: u64,
     /// The epoch of the newest change of this entry.
     pub epoch: u64,
+    /// The epoch since which its history has no gap: that of switching it on again; 0: it was never
+    /// switched off and on.
+    pub recorded_since: u64,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -142,6 +145,7 @@ impl NamespaceEntry {
             quota: None,
             history_ms: HISTORY_MS_DEFAULT,
             epoch,
+            recorded_since: 0,
         }
     }
 }

@@ -53,13 +53,26 @@ impl Catalog {
             of_namespaces => self.apply_to_namespaces(of_namespaces),
         };
         match change {
-            Ok(Change::None) => CatalogReply::Done { epoch: self.epoch },
+            Ok(Change::None) => self.reply(command, false),
             Ok(Change::Made) => {
                 self.settle();
                 self.epoch += 1;
-                CatalogReply::Done { epoch: self.epoch }
+                self.reply(command, true)
             }
             Err(Refusal { code, reason }) => CatalogReply::Refused { code, reason },
+        }
+    }
+
+    fn reply(&self, command: &CatalogCommand, made: bool) -> CatalogReply {
+        let epoch = self.epoch;
+        let entry = match command {
+            CatalogCommand::CreateNamespace { name, .. }
+            | CatalogCommand::ChangeNamespace { name, .. } => self.namespaces.get(name),
+            _ => None,
+        };
+        match entry.cloned() {
+            Some(entry) => CatalogReply::Namespace { epoch, made, entry },
+            None => CatalogReply::Done { epoch },
         }
     }
 
@@ -75,10 +88,18 @@ impl Catalog {
                 };
                 self.create_namespace(name, settings)
             }
-            CatalogCommand::ChangeNamespace { name, if_epoch, limits, quota, history_ms } => {
+            CatalogCommand::ChangeNamespace {
+                name,
+                if_epoch,
+                key_bytes_max,
+                value_bytes_max,
+                quota,
+                history_ms,
+            } => {
                 let changed = Changed {
                     if_epoch: *if_epoch,
-                    limits: *limits,
+                    key_bytes_max: *key_bytes_max,
+                    value_bytes_max: *value_bytes_max,
                     quota: *quota,
                     history_ms: *history_ms,
                 };

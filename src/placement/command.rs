@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Layout, Mode, NamespaceLimits};
+use super::catalog::{Layout, Mode, NamespaceEntry, NamespaceLimits};
 use crate::model::codec::{self, CodecError};
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId};
 
@@ -81,8 +81,10 @@ pub enum CatalogCommand {
         name: String,
         /// Only if the entry's newest change was at this epoch.
         if_epoch: Option<u64>,
-        /// What it accepts from now on.
-        limits: Option<NamespaceLimits>,
+        /// Its longest key from now on.
+        key_bytes_max: Option<u64>,
+        /// Its longest value from now on.
+        value_bytes_max: Option<u64>,
         /// Its bound in bytes from now on; `Some(None)` takes the bound away.
         quota: Option<Option<u64>>,
         /// For how long its changes can be watched from now on, in milliseconds.
@@ -114,6 +116,15 @@ pub enum CatalogReply {
         code: RefusalCode,
         /// Why, and what to do, for people.
         reason: String,
+    },
+    /// A namespace is as asked.
+    Namespace {
+        /// The epoch at which it is.
+        epoch: u64,
+        /// Whether this command made it so.
+        made: bool,
+        /// The namespace.
+        entry: NamespaceEntry,
     },
 }
 
@@ -172,6 +183,14 @@ impl CatalogCommand {
 }
 
 impl CatalogReply {
+    /// The epoch at which what was asked is so; `None` when it was refused.
+    pub const fn epoch(&self) -> Option<u64> {
+        match self {
+            Self::Done { epoch } | Self::Namespace { epoch, .. } => Some(*epoch),
+            Self::Refused { .. } => None,
+        }
+    }
+
     /// The reply's bytes.
     pub fn encode(&self) -> Bytes {
         codec::seal(self, &[])

@@ -41,7 +41,8 @@ pub(super) struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) if_epoch: Option<u64>,
-    pub(super) limits: Option<NamespaceLimits>,
+    pub(super) key_bytes_max: Option<u64>,
+    pub(super) value_bytes_max: Option<u64>,
     pub(super) quota: Option<Option<u64>>,
     pub(super) history_ms: Option<u64>,
 }
@@ -97,7 +98,9 @@ impl Catalog {
         }
         let Settings { mode, layout, limits, quota, history_ms } = settings;
         let epoch = self.epoch + 1;
-        let entry = NamespaceEntry { id, mode, layout, limits, quota, history_ms, epoch };
+        let recorded_since = 0;
+        let entry =
+            NamespaceEntry { id, mode, layout, limits, quota, history_ms, epoch, recorded_since };
         self.namespaces.insert(name.to_owned(), entry);
         self.next_namespace = self.next_namespace.max(NamespaceId(id.0 + 1));
         Ok(Change::Made)
@@ -108,16 +111,18 @@ impl Catalog {
         name: &str,
         changed: Changed,
     ) -> Result<Change, Refusal> {
-        if let Some(limits) = changed.limits {
-            check_limits(limits)?;
-        }
         if let Some(history_ms) = changed.history_ms {
             check_history(history_ms)?;
         }
         let epoch = self.epoch + 1;
         let Some(entry) = self.namespaces.get_mut(name) else { return unknown(name) };
         let mut next = entry.clone();
-        next.limits = changed.limits.unwrap_or(next.limits);
+        let NamespaceLimits { key_bytes_max, value_bytes_max } = next.limits;
+        next.limits = NamespaceLimits {
+            key_bytes_max: changed.key_bytes_max.unwrap_or(key_bytes_max),
+            value_bytes_max: changed.value_bytes_max.unwrap_or(value_bytes_max),
+        };
+        check_limits(next.limits)?;
         next.quota = changed.quota.unwrap_or(next.quota);
         next.history_ms = changed.history_ms.unwrap_or(next.history_ms);
         if next == *entry {
@@ -133,6 +138,9 @@ impl Catalog {
                     entry.epoch
                 ),
             );
+        }
+        if entry.history_ms == 0 && next.history_ms > 0 {
+            next.recorded_since = epoch;
         }
         next.epoch = epoch;
         *entry = next;

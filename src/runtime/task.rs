@@ -17,9 +17,16 @@ use tokio_util::sync::CancellationToken;
 pub struct Tasks {
     stop: CancellationToken,
     fatal: std::sync::Arc<parking_lot::Mutex<Option<String>>>,
+    inline: bool,
 }
 
 impl Tasks {
+    /// Tasks without threads: blocking work runs where it is asked for. For a simulation, in which
+    /// one thread runs everything and its order must repeat.
+    pub fn inline() -> Self {
+        Self { inline: true, ..Self::default() }
+    }
+
     /// Runs a future to its end, or until the node stops.
     #[allow(clippy::disallowed_methods, reason = "this is the one place that spawns")]
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
@@ -71,7 +78,7 @@ impl Tasks {
             .expect("the operating system starts a thread")
     }
 
-    /// Runs blocking work on tokio's pool and returns its result.
+    /// Runs blocking work on tokio's pool, or here if these tasks are inline, and returns its result.
     ///
     /// # Panics
     ///
@@ -81,6 +88,9 @@ impl Tasks {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
+        if self.inline {
+            return work();
+        }
         match tokio::task::spawn_blocking(work).await {
             Ok(value) => value,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -144,5 +154,12 @@ mod tests {
         tasks.stopping().await;
         assert!(tasks.is_stopping() && tasks.failure().is_none());
         assert_eq!(tasks.blocking(|| 3).await, 3);
+    }
+
+    #[tokio::test]
+    async fn inline_tasks_do_blocking_work_on_the_thread_that_asks() {
+        let here = std::thread::current().id();
+        let there = Tasks::inline().blocking(move || std::thread::current().id()).await;
+        assert_eq!(there, here);
     }
 }

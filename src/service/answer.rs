@@ -119,13 +119,24 @@ pub struct NamespaceView {
     pub epoch: u64,
 }
 
-/// What making a namespace came to.
+/// What making or changing a namespace came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceMade {
     /// The namespace.
     pub view: NamespaceView,
-    /// Whether it is new: making the same again is harmless.
+    /// Whether it is new: making the same again is harmless, and changing makes none.
     pub created: bool,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
+}
+
+/// A namespace that was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceGone {
+    /// The epoch since which it is gone.
+    pub epoch: u64,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
 }
 
 /// A lease that was granted.
@@ -139,6 +150,8 @@ pub struct LeaseGranted {
     pub group: GroupId,
     /// The index of the grant.
     pub index: u64,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
 }
 
 /// A lease as it stands.
@@ -165,6 +178,8 @@ pub struct LeaseRevoked {
     pub group: GroupId,
     /// The index of the end.
     pub index: u64,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
 }
 
 /// A lock that is held.
@@ -180,6 +195,8 @@ pub struct LockDone {
     pub group: GroupId,
     /// The group's index that this reflects.
     pub index: u64,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
 }
 
 /// A lock as it stands.
@@ -193,4 +210,6 @@ pub struct LockView {
     pub group: GroupId,
     /// The group's index that this reflects.
     pub index: u64,
+    /// Whether it is the first answer to a once key, again.
+    pub replayed: bool,
 }

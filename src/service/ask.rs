@@ -233,8 +233,10 @@ pub struct NamespaceRequest {
 /// What to change of a namespace; `None` leaves as is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamespaceChange {
-    /// What it accepts.
-    pub limits: Option<NamespaceLimits>,
+    /// Its longest key.
+    pub key_bytes_max: Option<u64>,
+    /// Its longest value.
+    pub value_bytes_max: Option<u64>,
     /// Most bytes; `Some(None)` lifts the bound.
     pub quota: Option<Option<u64>>,
     /// How long changes are kept.

@@ -27,7 +27,7 @@ use crate::runtime::limits::{
 };
 
 use super::answer::{BatchDone, BatchResult};
-use super::ask::{BatchOp, Context, KeyRequest, ReadMode, Step, space_of};
+use super::ask::{BatchOp, Context, KeyRequest, ReadMode, Step};
 use super::error::{ErrorKind, Outcome, ServiceError};
 use super::pursue::pursue;
 use super::route::{Map, Target};
@@ -63,7 +63,7 @@ impl Batch {
             let reason = format!("a portion has at most {BATCH_PORTION} operations");
             return vec![Err(ErrorKind::Invalid { reason }.into()); count];
         }
-        let map = match self.service.hall.founded(&context).await {
+        let map = match self.service.hall.map_with(&self.namespace, &context).await {
             Ok(map) => map,
             Err(error) => return vec![Err(error); count],
         };
@@ -186,6 +186,7 @@ impl Batch {
             Ok((group, index, replayed, replies)) => {
                 for (write, reply) in admitted.iter().zip(replies) {
                     let result = settle(&self.namespace, group, index, replayed, reply);
+                    let result = result.map_err(|error| self.service.hall.with_figures(error));
                     settled.push((write.at, result));
                 }
             }
@@ -197,7 +198,7 @@ impl Batch {
     }
 
     async fn admit(&self, write: &Write, context: &Context) -> Result<(), ServiceError> {
-        let map = self.service.hall.founded(context).await?;
+        let map = self.service.hall.map_with(&self.namespace, context).await?;
         let op = &write.request.op;
         self.service.borrowed(&map, &self.namespace, &write.key, op, context).await?;
         self.service.hall.key_op(&map, &self.namespace, &write.key, &write.request).map(drop)
@@ -216,7 +217,7 @@ impl Batch {
                 ops.push(hall.key_op(map, &self.namespace, &write.key, &write.request)?.1);
             }
             let slot = ops.first().map(|op| op.slot).ok_or_else(super::no_catalog)?;
-            let action = Action::Many(space_of(entry), ops);
+            let action = Action::Many(hall.space_of(entry), ops);
             hall.proposal(map, Target::Slot(slot), entry.id, action, None)
         };
         let answer = pursue(hall, context, &planner).await?.answer()?;
@@ -246,7 +247,8 @@ fn settle(
     replayed: bool,
     reply: KeyReply,
 ) -> BatchResult {
-    let reply = settled(namespace, group, reply).map_err(|error| error.about(group, None))?;
+    let reply = settled(namespace, group, reply)
+        .map_err(|error| error.about(group, None).again(replayed))?;
     Ok(BatchDone { reply, group, index, replayed })
 }
 

@@ -37,6 +37,8 @@ pub(super) type Vector = BTreeMap<GroupId, u64>;
 pub(super) struct Scope {
     pub(super) cluster: u64,
     pub(super) namespace: NamespaceId,
+    /// The history that it points into, by the epoch at which that was switched on.
+    pub(super) recorded_since: u64,
 }
 
 /// Where a scan goes on.
@@ -183,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    const SCOPE: Scope = Scope { cluster: 7, namespace: NamespaceId(3) };
+    const SCOPE: Scope = Scope { cluster: 7, namespace: NamespaceId(3), recorded_since: 0 };
 
     fn watch(vector: &Vector) -> WatchCursor {
         WatchCursor { scope: SCOPE, at: vector.into(), parts: vec![], initial: None }

@@ -240,11 +240,13 @@ pub struct ServiceError {
     pub leader: Option<NodeId>,
     /// Which operation of a txn it is about, from 0, over both lists as the branch was taken.
     pub op: Option<usize>,
+    /// Whether it is the first answer to a once key, and nothing was tried again.
+    pub replayed: bool,
 }
 
 impl From<ErrorKind> for ServiceError {
     fn from(kind: ErrorKind) -> Self {
-        Self { kind, group: None, leader: None, op: None }
+        Self { kind, group: None, leader: None, op: None, replayed: false }
     }
 }
 
@@ -283,6 +285,12 @@ impl ServiceError {
         }
     }
 
+    /// Whether it says that a namespace does not exist: so far as the catalog knows by which that was
+    /// looked up.
+    pub(super) const fn is_unknown_namespace(&self) -> bool {
+        matches!(self.kind, ErrorKind::NamespaceNotFound { .. })
+    }
+
     /// The machine-readable name of the error; contract.
     pub fn code(&self) -> &'static str {
         match &self.kind {
@@ -317,6 +325,12 @@ impl ServiceError {
             ErrorKind::Undetermined { .. } => "undetermined",
             ErrorKind::Internal { .. } => "internal",
         }
+    }
+
+    /// Says whether it is the first answer again.
+    pub(super) const fn again(mut self, replayed: bool) -> Self {
+        self.replayed = replayed;
+        self
     }
 
     pub(super) fn about(mut self, group: GroupId, leader: Option<NodeId>) -> Self {

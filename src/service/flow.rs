@@ -1,7 +1,7 @@
 //! What scans and watches of one node share: the way to the groups, and the hub.
 //!
-//! Promises: a namespace that a group knows to be gone is reported as gone, however old the catalog
-//! here is. Relies on the wing for the catalog.
+//! Promises: what a group knows to be gone is not shown, however old the catalog here is, and that
+//! there is no such namespace is said by the newest catalog only. Relies on the wing for the catalog.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::runtime::{Env, Moment};
 use super::error::{ErrorKind, ServiceError};
 use super::feed::Reach;
 use super::feed::place::Place;
+use super::newest::Newest;
 use super::watch::Hub;
 use super::wing::Wing;
 
@@ -21,37 +22,45 @@ pub(super) struct Flow {
     pub(super) wing: Arc<dyn Wing>,
     pub(super) reach: Arc<dyn Reach>,
     pub(super) hub: Arc<Hub>,
+    newest: Arc<Newest>,
 }
 
 impl Flow {
     /// Over these; nothing runs before the first watch.
-    pub(super) fn new(env: Env, wing: Arc<dyn Wing>, reach: Arc<dyn Reach>) -> Arc<Self> {
+    pub(super) fn new(
+        env: Env,
+        wing: Arc<dyn Wing>,
+        reach: Arc<dyn Reach>,
+        newest: Arc<Newest>,
+    ) -> Arc<Self> {
         let hub = Hub::new(env.clone(), Arc::clone(&wing), Arc::clone(&reach));
-        Arc::new(Self { env, wing, reach, hub })
+        Arc::new(Self { env, wing, reach, hub, newest })
     }
 
     /// Looks a namespace up, once there is a catalog.
     pub(super) async fn place(&self, name: &str, deadline: Moment) -> Result<Place, ServiceError> {
         let catalog = self.catalog_at(0, deadline).await?;
-        Place::of(&catalog, name)
+        match Place::of(&catalog, name) {
+            Err(error) if error.is_unknown_namespace() => {
+                Place::of(&*self.newest.catalog(deadline).await?, name)
+            }
+            known => known,
+        }
     }
 
     /// Whether the namespace is still the one that was looked up, by a catalog that is as new as what a
-    /// group knew when it answered.
-    pub(super) async fn still_there(
+    /// group knew when it answered. If not, another one has its name now.
+    pub(super) async fn is_still(
         &self,
         place: &Place,
         epoch: u64,
         deadline: Moment,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<bool, ServiceError> {
         if epoch <= place.epoch {
-            return Ok(());
+            return Ok(true);
         }
-        let catalog = self.catalog_at(epoch, deadline).await?;
-        if Place::of(&catalog, &place.name)?.namespace == place.namespace {
-            return Ok(());
-        }
-        Err(ErrorKind::NamespaceNotFound { name: place.name.clone() }.into())
+        self.catalog_at(epoch, deadline).await?;
+        Ok(self.place(&place.name, deadline).await?.namespace == place.namespace)
     }
 
     async fn catalog_at(&self, epoch: u64, deadline: Moment) -> Result<Arc<Catalog>, ServiceError> {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{Action, LeaseId, LeaseOp, LeaseReply, LeaseRow, NamespaceId, Reply, Slot};
+use crate::model::{
+    Action, LeaseId, LeaseOp, LeaseReply, LeaseRow, NamespaceId, Reply, Slot, once_key,
+};
 use crate::placement::slot_of;
 use crate::runtime::limits::{LEASE_TTL_MAX, LEASE_TTL_MIN};
 
@@ -17,7 +19,7 @@ use super::answer::{LeaseGranted, LeaseRevoked, LeaseView};
 use super::ask::{Context, OnceKey};
 use super::denied::denied;
 use super::error::{ErrorKind, ServiceError};
-use super::forward::{Done, Work};
+use super::forward::{Done, Find, Freshness, Work};
 use super::pursue::{Plan, Reached, pursue};
 use super::route::{Map, Target};
 use super::write::Answer;
@@ -41,7 +43,7 @@ impl Service {
         let once = self.hall.once(&context);
         let slot = match near {
             Some((namespace, key)) => {
-                let map = self.hall.founded(&context).await?;
+                let map = self.hall.map_with(namespace, &context).await?;
                 let entry = map.namespace(namespace)?;
                 check_key(&key, entry.limits)?;
                 slot_of(entry.id, entry.layout, &key)
@@ -71,7 +73,7 @@ impl Service {
         match &answer.reply {
             Reply::Lease(LeaseReply::Granted { id, ttl_ms, .. }) => {
                 let ttl = Duration::from_millis(*ttl_ms);
-                Ok(LeaseGranted { id: *id, ttl, group, index })
+                Ok(LeaseGranted { id: *id, ttl, group, index, replayed: answer.replayed })
             }
             _ => Err(lease_error(id, answer)),
         }
@@ -92,7 +94,8 @@ impl Service {
         let (group, index) = (answer.group, answer.index);
         match &answer.reply {
             Reply::Lease(LeaseReply::Renewed { ttl_ms, .. }) => {
-                Ok(LeaseGranted { id, ttl: Duration::from_millis(*ttl_ms), group, index })
+                let ttl = Duration::from_millis(*ttl_ms);
+                Ok(LeaseGranted { id, ttl, group, index, replayed: answer.replayed })
             }
             _ => Err(lease_error(id, answer)),
         }
@@ -113,7 +116,7 @@ impl Service {
         let (group, index) = (answer.group, answer.index);
         match &answer.reply {
             Reply::Lease(LeaseReply::Revoked { keys, .. }) => {
-                Ok(LeaseRevoked { keys: *keys, group, index })
+                Ok(LeaseRevoked { keys: *keys, group, index, replayed: answer.replayed })
             }
             _ => Err(lease_error(id, answer)),
         }
@@ -141,19 +144,33 @@ impl Service {
         Ok(LeaseView { id, ttl: Duration::from_millis(row.ttl_ms), remaining, group, index })
     }
 
-    /// Refuses a lease that does not live, when its home is another group than that of `slot`: only
-    /// the home group knows.
+    /// Refuses a lease that does not live, when its home is another group than that of the slot: only
+    /// the home group knows. What was done before is let pass: it gets its first answer.
     pub(super) async fn lives_elsewhere(
         &self,
         map: &Map,
         id: LeaseId,
-        slot: Slot,
+        (space, slot): (NamespaceId, Slot),
+        once: Option<&OnceKey>,
         context: &Context,
     ) -> Result<(), ServiceError> {
         if map.group(id.slot()) == map.group(slot) {
             return Ok(());
         }
-        self.lease_get(id, context.clone()).await.map(drop)
+        let error = match self.lease_get(id, context.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let Some(once) = once.filter(|_| matches!(error.kind, ErrorKind::NoLease { .. })) else {
+            return Err(error);
+        };
+        let key = once_key(space, &once.key);
+        let find_in =
+            |_: &Map| Ok(Find { slot, key: key.clone(), freshness: Freshness::Now, at_least: 0 });
+        match self.find(&find_in, context).await?.done {
+            Done::Read { row: Some(_), .. } => Ok(()),
+            _ => Err(error),
+        }
     }
 
     async fn lease_op(
@@ -173,11 +190,11 @@ impl Service {
 }
 
 fn lease_error(id: LeaseId, answer: Answer) -> ServiceError {
-    let (group, by) = (answer.group, answer.by);
+    let (group, by, replayed) = (answer.group, answer.by, answer.replayed);
     let kind = match answer.reply {
         Reply::Lease(LeaseReply::Missing) => ErrorKind::NoLease { id },
         Reply::Lease(LeaseReply::Denied(denial)) => denied("", group, denial),
         _ => return answer.unexpected(),
     };
-    ServiceError::from(kind).about(group, Some(by))
+    ServiceError::from(kind).about(group, Some(by)).again(replayed)
 }

@@ -104,14 +104,22 @@ impl Line {
         let answer = answer?;
         let (group, index, replayed) = (answer.group, answer.index, answer.replayed);
         match entered(answer)? {
-            // The first time was long ago, perhaps: it may be over.
-            Entered::Held { token } if !replayed => Ok(self.done(token, group, index)),
-            Entered::Held { token } | Entered::Waits { token } => {
+            // Also when the first time was long ago and is over: the token says whose turn it was.
+            Entered::Held { token } => Ok(self.done(token, group, index, replayed)),
+            Entered::Waits { token } => {
                 self.stands = true;
                 // Looking once takes a moment, also for those who would not wait.
                 let moment = clock.now() + LOCK_LEAVE_MARGIN;
                 let until = until.max(moment.min(context.deadline));
-                self.wait((token, index), until, context).await
+                let waited = self.wait((token, index), until, context).await;
+                match waited {
+                    Ok(done) => Ok(LockDone { replayed, ..done }),
+                    // It may have been held and given back since: it is not taken again.
+                    Err(error) if replayed && matches!(error.kind, ErrorKind::NoLease { .. }) => {
+                        Err(ServiceError { kind: ErrorKind::LockNotHeld, replayed, ..error })
+                    }
+                    Err(error) => Err(error),
+                }
             }
         }
     }
@@ -135,7 +143,7 @@ impl Line {
             let over = env.clock.now() >= until || env.tasks.is_stopping();
             match followed {
                 Ok((lock, group, index)) => match standing(&lock, token) {
-                    Standing::Head => return Ok(self.done(token, group, index)),
+                    Standing::Head => return Ok(self.done(token, group, index, false)),
                     Standing::Gone => return Err(ErrorKind::NoLease { id: self.lease }.into()),
                     Standing::InLine => {
                         ahead = lock.queue.into_iter().next().map(|holder| (holder, group));
@@ -175,8 +183,8 @@ impl Line {
         }
     }
 
-    fn done(&self, token: u64, group: GroupId, index: u64) -> LockDone {
-        LockDone { token, lease: self.lease, ttl: self.made, group, index }
+    fn done(&self, token: u64, group: GroupId, index: u64, replayed: bool) -> LockDone {
+        LockDone { token, lease: self.lease, ttl: self.made, group, index, replayed }
     }
 
     /// Leaves the line in a task of its own, so that it goes on when nobody waits for it; whether it

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Promises: an enqueue whose answer is lost is found again by its once key, so nobody stands in line
-//! twice; whoever gives up leaves the line, also when the client went away; a lease made for the
+//! twice, and a repetition never takes the lock again: whoever held it gets the first answer; whoever gives up leaves the line, also when the client went away; a lease made for the
 //! request is renewed while it waits, and ends when the request does without the lock. Does not
 //! promise: that a holder still holds when its answer arrives; what the lock protects must compare
 //! tokens. Relies on the lock's group for the order, and on leases for ends.
@@ -52,21 +52,22 @@ impl Service {
         request: LockRequest,
         context: Context,
     ) -> Result<LockDone, ServiceError> {
-        let map = self.hall.founded(&context).await?;
-        let slot = lock_slot(&map, namespace, &name)?.1;
+        let map = self.hall.map_with(namespace, &context).await?;
+        let place = lock_slot(&map, namespace, &name)?;
         let once = self.hall.once(&context);
         let ttl = match request.life {
             Life::Lease(id) => {
-                self.lives_elsewhere(&map, id, slot, &context).await?;
+                let once = once.part("lock", 0);
+                self.lives_elsewhere(&map, id, place, Some(&once), &context).await?;
                 let line = Line::new(self.clone(), namespace, name, id, None);
-                return line.acquire(&request, &once.part("lock", 0), &context).await;
+                return line.acquire(&request, &once, &context).await;
             }
             Life::Ttl(ttl) => ttl,
         };
         let mut tries = 0;
         loop {
             let lease = once.part("lock lease", tries);
-            let granted = self.grant(ttl, slot, &lease, &context).await?;
+            let granted = self.grant(ttl, place.1, &lease, &context).await?;
             let made = Some(granted.ttl);
             let line = Line::new(self.clone(), namespace, name.clone(), granted.id, made);
             let error = match line.acquire(&request, &once.part("lock", tries), &context).await {
@@ -101,13 +102,14 @@ impl Service {
         let once = self.hall.once(&context);
         let op = |slot, name| LockOp::Release { slot, name, by };
         let answer = self.lock_op(namespace, &name, &op, &once, &context).await?;
-        let (group, by, index) = (answer.group, answer.by, answer.index);
+        let (group, by, index, replayed) = (answer.group, answer.by, answer.index, answer.replayed);
         match answer.reply {
             Reply::Lock(LockReply::Released) => {
-                Ok(LockView { holder: None, queue: Vec::new(), group, index })
+                Ok(LockView { holder: None, queue: Vec::new(), group, index, replayed })
             }
             Reply::Lock(LockReply::NotHeld) => {
-                Err(ServiceError::from(ErrorKind::LockNotHeld).about(group, Some(by)))
+                let error = ServiceError::from(ErrorKind::LockNotHeld);
+                Err(error.about(group, Some(by)).again(replayed))
             }
             _ => Err(answer.unexpected()),
         }
@@ -136,7 +138,8 @@ impl Service {
         let lock = row.as_ref().map(LockRow::decode).transpose();
         let lock = lock.map_err(|error| internal(group, &error.to_string()))?.unwrap_or_default();
         let mut places = lock.queue.into_iter();
-        Ok(LockView { holder: places.next(), queue: places.collect(), group, index })
+        let (holder, queue) = (places.next(), places.collect());
+        Ok(LockView { holder, queue, group, index, replayed: false })
     }
 
     pub(super) async fn lock_op(
@@ -187,7 +190,7 @@ fn lock_slot(map: &Map, namespace: &str, name: &[u8]) -> Result<(NamespaceId, Sl
 
 /// What an enqueue came to.
 pub(super) fn entered(answer: Answer) -> Result<Entered, ServiceError> {
-    let (group, by) = (answer.group, answer.by);
+    let (group, by, replayed) = (answer.group, answer.by, answer.replayed);
     let kind = match answer.reply {
         Reply::Lock(LockReply::Held { token }) => return Ok(Entered::Held { token }),
         Reply::Lock(LockReply::Queued { token, .. }) => return Ok(Entered::Waits { token }),
@@ -195,5 +198,5 @@ pub(super) fn entered(answer: Answer) -> Result<Entered, ServiceError> {
         Reply::Lock(LockReply::Denied(denial)) => denied("", group, denial),
         _ => return Err(answer.unexpected()),
     };
-    Err(ServiceError::from(kind).about(group, Some(by)))
+    Err(ServiceError::from(kind).about(group, Some(by)).again(replayed))
 }

@@ -25,6 +25,7 @@ mod denied;
 mod digest;
 mod error;
 mod feed;
+mod floors;
 mod flow;
 mod forward;
 mod inbox;
@@ -32,6 +33,7 @@ mod lease;
 mod line;
 mod lock;
 pub mod metrics;
+mod newest;
 mod nodes;
 mod once;
 mod owned;
@@ -68,7 +70,7 @@ use crate::runtime::{Env, Moment};
 
 pub use answer::{
     BatchDone, BatchResult, Got, LeaseGranted, LeaseRevoked, LeaseView, LockDone, LockView,
-    NamespaceMade, NamespaceView, Route, TxnDone, Wrote,
+    NamespaceGone, NamespaceMade, NamespaceView, Route, TxnDone, Wrote,
 };
 pub use ask::{
     BatchOp, Check, Comparison, Condition, Context, EntityTag, KeyRequest, KeyStep, Life,
@@ -88,6 +90,7 @@ pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, 
 pub use wing::{LocalRow, Wing};
 
 use digest::Digesting;
+use newest::Newest;
 use owned::Owned;
 use read_index::ReadIndex;
 use route::{Map, Target};
@@ -142,6 +145,7 @@ struct Hall {
     map: RwLock<Option<Arc<Map>>>,
     usage: Usage,
     owned: Owned,
+    newest: Arc<Newest>,
     read_index: ReadIndex,
     digesting: Digesting,
     follower_reads: AtomicBool,
@@ -164,7 +168,8 @@ impl Service {
             wing: Arc::clone(&wing),
             transport: Arc::clone(&transport),
         });
-        let flow = flow::Flow::new(env.clone(), Arc::clone(&wing), reach);
+        let newest = Arc::new(Newest::new(env.clone(), Arc::clone(&wing), reach.clone()));
+        let flow = flow::Flow::new(env.clone(), Arc::clone(&wing), reach, Arc::clone(&newest));
         let hall = Hall {
             env,
             node,
@@ -176,6 +181,7 @@ impl Service {
             map: RwLock::new(None),
             usage: Usage::default(),
             owned: Owned::default(),
+            newest,
             read_index: ReadIndex::default(),
             digesting: Digesting::default(),
             follower_reads: AtomicBool::new(FOLLOWER_READS),
@@ -212,6 +218,15 @@ impl Service {
     /// The catalog as this node knows it.
     pub fn catalog(&self) -> Option<Arc<Catalog>> {
         self.hall.map().map(|map| Arc::clone(&map.catalog))
+    }
+
+    /// Has this node know a namespace, if there is one of that name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or that cannot be said in time.
+    pub async fn knows(&self, namespace: &str, context: &Context) -> Result<(), ServiceError> {
+        self.hall.map_with(namespace, context).await.map(drop)
     }
 
     /// What a key's namespace accepts, before the value is worth reading; the widest limits while
@@ -304,6 +319,19 @@ impl Hall {
 
     fn reads_by_followers(&self) -> bool {
         self.follower_reads.load(Ordering::Relaxed)
+    }
+
+    /// The map, with this namespace in it: asked for anew when it does not have it.
+    async fn map_with(&self, namespace: &str, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        let map = self.founded(context).await?;
+        match map.namespace(namespace) {
+            Err(error) if error.is_unknown_namespace() => {}
+            known => return known.map(|_| Arc::clone(&map)),
+        }
+        self.newest.catalog(context.deadline).await?;
+        let map = self.map().ok_or_else(no_catalog)?;
+        map.namespace(namespace)?;
+        Ok(map)
     }
 
     /// The map, waited for while the node starts.

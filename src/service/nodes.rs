@@ -55,7 +55,7 @@ impl Service {
         let answer = pursue(&self.hall, context, &planner).await?.answer()?;
         let Reply::Catalog(bytes) = &answer.reply else { return Err(answer.unexpected()) };
         match CatalogReply::decode(bytes) {
-            Ok(CatalogReply::Done { epoch }) => Ok(epoch),
+            Ok(CatalogReply::Done { epoch } | CatalogReply::Namespace { epoch, .. }) => Ok(epoch),
             Ok(CatalogReply::Refused { code, reason }) => {
                 Err(ErrorKind::Refused { code, reason }.into())
             }

@@ -9,7 +9,7 @@
 //! Promises: work whose fate is unknown is never repeated when it is a write, unless a once key keeps
 //! it from being done twice; everything that surely had no effect is repeated until the deadline.
 //! Whoever learns that its catalog is too old waits for the newer one and has the request looked up
-//! and encoded again. Waiting is on changes of leader and catalog, with a tick that grows as a
+//! and encoded again; that a namespace does not exist is said only by the newest one. Waiting is on changes of leader and catalog, with a tick that grows as a
 //! fallback for what this node cannot see. Relies on `act` here and on `inbox` at the other node,
 //! which never passes work on.
 
@@ -151,7 +151,13 @@ impl Pursuit<'_> {
                 Some((known, plan)) if known.catalog.epoch == map.catalog.epoch => (known, plan),
                 _ => {
                     self.round = Round::default();
-                    let plan = (self.planner)(&map)?;
+                    let plan = match (self.planner)(&map) {
+                        Ok(plan) => plan,
+                        Err(error) => {
+                            self.confirm(&map, error).await?;
+                            continue;
+                        }
+                    };
                     self.writes = plan.work.is_write();
                     if let Work::Read(find) = &plan.work {
                         self.asked = find.at_least;
@@ -165,6 +171,16 @@ impl Pursuit<'_> {
             }
             planned = Some((map, plan));
         }
+    }
+
+    /// Returns when a newer catalog may know the namespace that this one does not; otherwise the
+    /// error is final.
+    async fn confirm(&self, map: &Map, error: ServiceError) -> Result<(), ServiceError> {
+        if !error.is_unknown_namespace() {
+            return Err(error);
+        }
+        let newest = self.hall.newest.catalog(self.context.deadline).await?;
+        if newest.epoch > map.catalog.epoch { Ok(()) } else { Err(error) }
     }
 
     /// Asks the next node, or waits for the next round when there is none.

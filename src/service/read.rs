@@ -67,8 +67,9 @@ impl Service {
     ) -> Result<Reached, ServiceError> {
         let hall = &self.hall;
         let map = hall.founded(context).await?;
-        let find = find_in(&map)?;
-        if find.freshness == Freshness::Now
+        // What this catalog does not know, a newer one may: that is looked up below.
+        if let Ok(find) = find_in(&map)
+            && find.freshness == Freshness::Now
             && hall.reads_by_followers()
             && let Some(group) = map.group(find.slot)
             && let Some(done) = read_here(hall, group, map.catalog.epoch, &find, context).await

@@ -17,6 +17,8 @@ pub(super) enum Target {
     Slot(Slot),
     /// The system group.
     System,
+    /// A group by its id.
+    Group(GroupId),
 }
 
 /// A catalog with its slots laid out for look-up.
@@ -36,6 +38,7 @@ impl Map {
         let group = match target {
             Target::Slot(slot) => self.table.group_of(slot)?,
             Target::System => GroupId::SYSTEM,
+            Target::Group(group) => group,
         };
         self.catalog.groups.get(&group).map(|entry| (group, entry))
     }

@@ -1,23 +1,38 @@
 //! Namespaces: list, describe, make, change, delete.
 //!
-//! Promises: whoever made a change here finds it here: the answer waits until this node's own catalog
-//! has it. Does not promise: the same at other nodes at once; their groups still refuse what an old
-//! catalog routes. Usage is about a second old. Relies on the system group for the changes, on
-//! leaders for deleting what a deleted namespace held.
+//! Promises: a change that was answered holds at every node: no request that begins later is served
+//! by what was before, whatever catalog its node has. For that the answer waits until this node's
+//! catalog has the change, and until every group that could hold the namespace's keys refuses what
+//! was routed before it; nothing else waits for that. Namespaces are listed and described as of now.
+//! Usage is about a second old. Relies on the system group for the changes, on `floors`, on leaders
+//! for deleting what a deleted namespace held.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Action, NamespaceId, Reply};
 use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
 use crate::runtime::limits::{CATALOG_ECHO_MAX, USAGE_FIRST_MAX};
 
-use super::answer::{NamespaceMade, NamespaceView};
+use super::answer::{NamespaceGone, NamespaceMade, NamespaceView};
 use super::ask::{Context, NamespaceChange, NamespaceRequest};
 use super::error::{ErrorKind, ServiceError};
+use super::floors::{holders, holders_of};
 use super::pursue::{pursue, until};
 use super::route::{Map, Target};
 use super::write::Answer;
 use super::{Service, ceil_ms, internal};
+
+/// What a change of the catalog came to.
+struct Done {
+    /// The epoch at which it is so.
+    epoch: u64,
+    /// Whether this change made it so.
+    made: bool,
+    /// The namespace, unless it is gone.
+    entry: Option<NamespaceEntry>,
+    replayed: bool,
+}
 
 impl Service {
     /// All namespaces, by name.
@@ -26,7 +41,7 @@ impl Service {
     ///
     /// When no catalog is known in time.
     pub async fn namespaces(&self, context: Context) -> Result<Vec<NamespaceView>, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.newest_map(&context).await?;
         let ids: Vec<NamespaceId> = map.catalog.namespaces.values().map(|e| e.id).collect();
         self.summed_up(&ids, &context).await;
         let namespaces = map.catalog.namespaces.iter();
@@ -43,7 +58,7 @@ impl Service {
         name: &str,
         context: Context,
     ) -> Result<NamespaceView, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.newest_map(&context).await?;
         let entry = map.catalog.namespace(name).ok_or_else(|| not_found(name))?;
         self.summed_up(&[entry.id], &context).await;
         Ok(self.view(&map, name, entry))
@@ -59,8 +74,6 @@ impl Service {
         request: NamespaceRequest,
         context: Context,
     ) -> Result<NamespaceMade, ServiceError> {
-        let map = self.hall.founded(&context).await?;
-        let known = map.catalog.namespace(&request.name).is_some();
         let NamespaceRequest { name, mode, layout, limits, quota, history } = request;
         let command = CatalogCommand::CreateNamespace {
             name: name.clone(),
@@ -70,9 +83,12 @@ impl Service {
             quota,
             history_ms: ceil_ms(history),
         };
-        let epoch = self.change_space(&name, &command, &context).await?;
-        let view = self.changed(&name, epoch, &context).await?;
-        Ok(NamespaceMade { view, created: !known })
+        let done = self.change_space(&name, &command, &context).await?;
+        let map = self.map_of(done.epoch, &context).await?;
+        // Of one of this name too, perhaps, whose deletion was never answered.
+        let groups = holders(&map.catalog);
+        self.hall.raise(groups, map.catalog.doomed_epoch(), &context).await?;
+        self.changed(&map, &name, done, &context).await
     }
 
     /// Changes a namespace's settings.
@@ -85,42 +101,61 @@ impl Service {
         name: &str,
         change: NamespaceChange,
         context: Context,
-    ) -> Result<NamespaceView, ServiceError> {
-        let NamespaceChange { limits, quota, history, if_epoch } = change;
+    ) -> Result<NamespaceMade, ServiceError> {
+        let NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch } = change;
         let command = CatalogCommand::ChangeNamespace {
             name: name.to_owned(),
             if_epoch,
-            limits,
+            key_bytes_max,
+            value_bytes_max,
             quota,
             history_ms: history.map(ceil_ms),
         };
-        let epoch = self.change_space(name, &command, &context).await?;
-        self.changed(name, epoch, &context).await
+        let done = self.change_space(name, &command, &context).await?;
+        let map = self.map_of(done.epoch, &context).await?;
+        if let Some(entry) = &done.entry {
+            let groups = holders_of(&map.catalog, entry);
+            self.hall.raise(groups, entry.epoch, &context).await?;
+        }
+        let made = self.changed(&map, name, done, &context).await?;
+        Ok(NamespaceMade { created: false, ..made })
     }
 
-    /// A namespace after a change that was made in this epoch. That it is not there must not sound as
-    /// if nothing had been done.
+    /// A namespace as a change left it. That it is not there any more must not sound as if nothing
+    /// had been done; whoever asks again is told what was.
     async fn changed(
         &self,
+        map: &Map,
         name: &str,
-        epoch: u64,
+        done: Done,
         context: &Context,
-    ) -> Result<NamespaceView, ServiceError> {
-        let map = self.hall.founded(context).await?;
-        let kind = match map.catalog.namespace(name) {
-            Some(entry) => {
-                self.summed_up(&[entry.id], context).await;
-                return Ok(self.view(&map, name, entry));
-            }
-            None if map.catalog.epoch < epoch => ErrorKind::Undetermined {
-                reason: "the change is made, but this node has not heard of it in time".into(),
-            },
-            None => ErrorKind::NamespaceDeleted { name: name.to_owned() },
-        };
-        Err(kind.into())
+    ) -> Result<NamespaceMade, ServiceError> {
+        let Done { made: created, entry, replayed, .. } = done;
+        let now = map.catalog.namespace(name).map(|now| now.id);
+        let deleted = || ErrorKind::NamespaceDeleted { name: name.to_owned() };
+        let entry = entry.filter(|entry| replayed || now == Some(entry.id)).ok_or_else(deleted)?;
+        self.summed_up(&[entry.id], context).await;
+        Ok(NamespaceMade { view: self.view(map, name, &entry), created, replayed })
     }
 
-    /// Deletes a namespace: it is gone at once; what it held is removed in the background.
+    async fn newest_map(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        self.hall.founded(context).await?;
+        self.hall.newest.catalog(context.deadline).await?;
+        self.hall.founded(context).await
+    }
+
+    /// What this node knows after a change that was made in this epoch.
+    async fn map_of(&self, epoch: u64, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        self.echo(epoch, context).await;
+        let map = self.hall.founded(context).await?;
+        if map.catalog.epoch < epoch {
+            let reason = "the change is made, but this node has not heard of it in time".to_owned();
+            return Err(ErrorKind::Undetermined { reason }.into());
+        }
+        Ok(map)
+    }
+
+    /// Deletes a namespace: it is gone once this returns; what it held is removed in the background.
     ///
     /// # Errors
     ///
@@ -129,18 +164,21 @@ impl Service {
         &self,
         name: &str,
         context: Context,
-    ) -> Result<u64, ServiceError> {
+    ) -> Result<NamespaceGone, ServiceError> {
         let command = CatalogCommand::DeleteNamespace { name: name.to_owned() };
-        self.change_space(name, &command, &context).await
+        let Done { epoch, replayed, .. } = self.change_space(name, &command, &context).await?;
+        let map = self.map_of(epoch, &context).await?;
+        self.hall.raise(holders(&map.catalog), epoch, &context).await?;
+        Ok(NamespaceGone { epoch, replayed })
     }
 
-    /// Has the system group change the catalog, then waits to know it here.
+    /// Has the system group change the catalog.
     async fn change_space(
         &self,
         name: &str,
         command: &CatalogCommand,
         context: &Context,
-    ) -> Result<u64, ServiceError> {
+    ) -> Result<Done, ServiceError> {
         self.hall.founded(context).await?;
         let once = self.hall.once(context);
         let planner = |map: &Map| {
@@ -148,12 +186,14 @@ impl Service {
             self.hall.proposal(map, Target::System, NamespaceId(0), action, Some(&once))
         };
         let answer = pursue(&self.hall, context, &planner).await?.answer()?;
-        let Answer { group, by, .. } = answer;
+        let Answer { group, by, replayed, .. } = answer;
         let Reply::Catalog(bytes) = &answer.reply else { return Err(answer.unexpected()) };
         let kind = match CatalogReply::decode(bytes) {
             Ok(CatalogReply::Done { epoch }) => {
-                self.echo(epoch, context).await;
-                return Ok(epoch);
+                return Ok(Done { epoch, made: true, entry: None, replayed });
+            }
+            Ok(CatalogReply::Namespace { epoch, made, entry }) => {
+                return Ok(Done { epoch, made, entry: Some(entry), replayed });
             }
             Ok(CatalogReply::Refused { code: RefusalCode::NamespaceExists, .. }) => {
                 ErrorKind::NamespaceExists { name: name.to_owned() }
@@ -164,7 +204,7 @@ impl Service {
             Ok(CatalogReply::Refused { code, reason }) => ErrorKind::Refused { code, reason },
             Err(error) => return Err(internal(group, &error.to_string())),
         };
-        Err(ServiceError::from(kind).about(group, Some(by)))
+        Err(ServiceError::from(kind).about(group, Some(by)).again(replayed))
     }
 
     /// Waits until this node's catalog is as new: whoever asks here next finds the change.

@@ -39,19 +39,33 @@ mod machine;
 
 type RowsOfAll = BTreeMap<(GroupId, Bytes), Bytes>;
 
+/// What a node has that stopped to apply.
+#[derive(Debug)]
+struct Held {
+    /// As of this index.
+    index: u64,
+    rows: RowsOfAll,
+    catalog: watch::Sender<Option<Arc<Catalog>>>,
+    applied: watch::Sender<u64>,
+}
+
 #[derive(Debug)]
 struct State {
     rows: RowsOfAll,
     /// What changed, and what the history still knows.
     history: Vec<(GroupId, Change)>,
     floor: u64,
-    /// Replicas that have stopped to apply: as of which index, and what they hold.
-    held: BTreeMap<NodeId, (u64, RowsOfAll)>,
+    /// Replicas that have stopped to apply.
+    held: BTreeMap<NodeId, Held>,
     /// Proposals that will be done and whose answer will be lost.
     lose_next: u64,
     index: u64,
     proposals: u64,
     refuse_next: Vec<ProposeError>,
+    /// A group that agrees on nothing.
+    silent: Option<GroupId>,
+    /// Questions of scans and watches, and for the newest catalog, that went to another node.
+    feeds: u64,
     ways: BTreeMap<NodeId, Way>,
     services: BTreeMap<NodeId, Service>,
     forwards: Vec<NodeId>,
@@ -93,6 +107,8 @@ impl World {
                 index: 1,
                 proposals: 0,
                 refuse_next: Vec::new(),
+                silent: None,
+                feeds: 0,
                 ways: BTreeMap::new(),
                 services: BTreeMap::new(),
                 forwards: Vec::new(),
@@ -145,16 +161,22 @@ impl World {
         self.catalog.send_replace(Some(Arc::new(catalog)));
     }
 
-    /// Has a node's replicas apply nothing any more.
+    /// Has a node's replicas apply nothing any more, those of the system group included.
     pub(crate) fn hold(&self, node: u64) {
         let mut state = self.state.lock();
-        let kept = (state.index, state.rows.clone());
+        let catalog = watch::Sender::new(self.catalog.borrow().clone());
+        let (index, rows) = (state.index, state.rows.clone());
+        let kept = Held { index, rows, catalog, applied: watch::Sender::new(index) };
         state.held.insert(NodeId(node), kept);
     }
 
     /// Has a node's replicas catch up.
     pub(crate) fn release(&self, node: u64) {
-        self.state.lock().held.remove(&NodeId(node));
+        let held = self.state.lock().held.remove(&NodeId(node));
+        if let Some(held) = held {
+            held.catalog.send_replace(self.catalog.borrow().clone());
+            held.applied.send_replace(*self.newest.borrow());
+        }
         self.applied.send_modify(|times| *times += 1);
     }
 
@@ -173,6 +195,16 @@ impl World {
 
     pub(crate) fn refuse_next(&self, error: ProposeError) {
         self.state.lock().refuse_next.push(error);
+    }
+
+    /// Has a group agree on nothing; `None`: none of them.
+    pub(crate) fn silence(&self, group: Option<GroupId>) {
+        self.state.lock().silent = group;
+    }
+
+    /// How many questions of feeds went from node to node.
+    pub(crate) fn feeds(&self) -> u64 {
+        self.state.lock().feeds
     }
 
     /// Commands that were agreed on.
@@ -196,7 +228,7 @@ struct FakeWing {
 impl FakeWing {
     fn applied_here(&self) -> u64 {
         let state = self.world.state.lock();
-        state.held.get(&self.node).map_or(state.index, |(index, _)| *index)
+        state.held.get(&self.node).map_or(state.index, |held| held.index)
     }
 
     fn leads(&self) -> Result<(), Option<NodeId>> {
@@ -218,6 +250,9 @@ impl Wing for FakeWing {
         }
         self.leads().map_err(|leader| ProposeError::NotLeader { leader })?;
         let mut state = self.world.state.lock();
+        if state.silent == Some(group) {
+            return Err(ProposeError::Overloaded);
+        }
         if let Some(error) = state.refuse_next.pop() {
             return Err(error);
         }
@@ -277,7 +312,7 @@ impl Wing for FakeWing {
         }
         let state = self.world.state.lock();
         let (index, rows) = match state.held.get(&self.node) {
-            Some((index, rows)) => (*index, rows),
+            Some(held) => (held.index, &held.rows),
             None => (state.index, &state.rows),
         };
         Ok(LocalRow { value: rows.get(&(group, Bytes::copy_from_slice(key))).cloned(), index })
@@ -296,6 +331,9 @@ impl Wing for FakeWing {
     }
 
     fn catalog(&self) -> watch::Receiver<Option<Arc<Catalog>>> {
+        if let Some(held) = self.world.state.lock().held.get(&self.node) {
+            return held.catalog.subscribe();
+        }
         self.world.catalog.subscribe()
     }
 
@@ -356,6 +394,7 @@ impl Transport for FakeTransport {
             if channel == FORWARD {
                 state.forwards.push(to);
             }
+            state.feeds += u64::from(channel == FEED);
             let way = state.ways.get(&to).copied().unwrap_or(Way::Open);
             (state.services.get(&to).cloned(), way)
         };

@@ -14,6 +14,7 @@ mod locks;
 mod many;
 mod once;
 mod reads;
+mod spaces;
 
 fn within(service: &Service, ms: u64) -> Context {
     let deadline = service.env().clock.now() + Duration::from_millis(ms);

@@ -13,7 +13,7 @@ use crate::placement::{NamespaceEntry, slot_of};
 use crate::runtime::limits::{TXN_BYTES_MAX, TXN_OPS_MAX};
 
 use super::answer::TxnDone;
-use super::ask::{Check, Comparison, Context, KeyStep, Step, TxnRequest, space_of};
+use super::ask::{Check, Comparison, Context, KeyStep, Step, TxnRequest};
 use super::denied::denied;
 use super::error::{ErrorKind, ServiceError};
 use super::pursue::pursue;
@@ -35,7 +35,7 @@ impl Service {
         context: Context,
     ) -> Result<TxnDone, ServiceError> {
         check_bounds(&request)?;
-        let map = self.hall.founded(&context).await?;
+        let map = self.hall.map_with(namespace, &context).await?;
         for KeyStep { key, step } in request.then.iter().chain(&request.or_else) {
             if let Step::Write(write) = step {
                 self.borrowed(&map, namespace, key, &write.op, &context).await?;
@@ -45,7 +45,7 @@ impl Service {
             let entry = map.namespace(namespace)?;
             let (group, slot) = one_group(map, entry, &request)?;
             let txn = self.hall.txn_of(map, namespace, group, &request)?;
-            let action = Action::Txn(space_of(entry), txn);
+            let action = Action::Txn(self.hall.space_of(entry), txn);
             self.hall.proposal(map, Target::Slot(slot), entry.id, action, context.once.as_ref())
         };
         let answer = pursue(&self.hall, &context, &planner).await?.answer()?;
@@ -53,6 +53,7 @@ impl Service {
         let Reply::Txn(mut reply) = answer.reply else { return Err(answer.unexpected()) };
         if let Some((op, denial)) = reply.failed.take() {
             let error = ServiceError::from(denied(namespace, group, denial)).about(group, Some(by));
+            let error = self.hall.with_figures(error).again(replayed);
             return Err(ServiceError { op: Some(op), ..error });
         }
         Ok(TxnDone { reply, group, index, leader: Some(by), replayed })

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 
-use crate::model::{Action, Attach, GroupId, KeyOp, KeyReply, NodeId, Patch, Reply, WriteOp};
+use crate::model::{
+    Action, Attach, GroupId, KeyOp, KeyReply, NodeId, Patch, Reply, Space, WriteOp,
+};
 use crate::placement::{NamespaceEntry, NamespaceLimits, slot_of};
 
 use super::answer::Wrote;
@@ -67,18 +69,20 @@ impl Service {
         request: KeyRequest,
         context: Context,
     ) -> Result<Wrote, ServiceError> {
-        let map = self.hall.founded(&context).await?;
+        let map = self.hall.map_with(namespace, &context).await?;
         self.borrowed(&map, namespace, &key, &request.op, &context).await?;
         let planner = |map: &Map| {
             let (entry, op) = self.hall.key_op(map, namespace, &key, &request)?;
             let target = Target::Slot(op.slot);
-            let action = Action::Key(space_of(entry), op);
+            let action = Action::Key(self.hall.space_of(entry), op);
             self.hall.proposal(map, target, entry.id, action, context.once.as_ref())
         };
         let answer = pursue(&self.hall, &context, &planner).await?.answer()?;
         let Answer { group, by, index, replayed, .. } = answer;
         let Reply::Key(reply) = answer.reply else { return Err(answer.unexpected()) };
-        let reply = settled(namespace, group, reply).map_err(|e| e.about(group, Some(by)))?;
+        let reply = settled(namespace, group, reply).map_err(|error| {
+            self.hall.with_figures(error).about(group, Some(by)).again(replayed)
+        })?;
         Ok(Wrote { reply, group, index, leader: Some(by), replayed })
     }
 
@@ -95,7 +99,7 @@ impl Service {
         let WriteOp::Put { attach: Attach::Lease(id), .. } = op else { return Ok(()) };
         let entry = map.namespace(namespace)?;
         let slot = slot_of(entry.id, entry.layout, key);
-        self.lives_elsewhere(map, *id, slot, context).await
+        self.lives_elsewhere(map, *id, (entry.id, slot), context.once.as_ref(), context).await
     }
 }
 
@@ -111,7 +115,6 @@ impl Hall {
         let entry = map.namespace(namespace)?;
         check_key(key, entry.limits)?;
         check_op(&request.op, entry.limits)?;
-        self.check_quota(namespace, entry, &request.op)?;
         let slot = slot_of(entry.id, entry.layout, key);
         let group = map.group(slot).ok_or_else(super::no_catalog)?;
         let op = KeyOp {
@@ -124,23 +127,28 @@ impl Hall {
         Ok((entry, op))
     }
 
-    /// Refuses growth of a namespace that is known to be full. Deletes always pass; what is not
-    /// known yet is left to the groups, which know their own part exactly.
-    fn check_quota(
-        &self,
-        namespace: &str,
-        entry: &NamespaceEntry,
-        op: &WriteOp,
-    ) -> Result<(), ServiceError> {
-        let grows = !matches!(op, WriteOp::Delete);
-        if let Some(limit) = entry.quota
-            && grows
-            && let Some((used, _keys)) = self.usage.of(entry.id)
-            && used >= limit
-        {
-            return Err(ErrorKind::Quota { name: namespace.to_owned(), used, limit }.into());
+    /// A namespace in the words of the groups. Of one that is known to be full no group may take
+    /// more: the group decides, which knows what a write replaces and what was done before.
+    pub(super) fn space_of(&self, entry: &NamespaceEntry) -> Space {
+        let space = space_of(entry);
+        let used = self.usage.of(entry.id).map_or(0, |(used, _keys)| used);
+        match entry.quota {
+            Some(limit) if used >= limit => Space { quota: Some(0), ..space },
+            _ => space,
         }
-        Ok(())
+    }
+
+    /// A group's refusal for a full namespace, with the figures of all groups.
+    pub(super) fn with_figures(&self, error: ServiceError) -> ServiceError {
+        let ErrorKind::Quota { name, used, .. } = &error.kind else { return error };
+        let map = self.map();
+        let Some(entry) = map.as_ref().and_then(|map| map.catalog.namespace(name)) else {
+            return error;
+        };
+        let Some(limit) = entry.quota else { return error };
+        let used = self.usage.of(entry.id).map_or(*used, |(all, _keys)| all.max(*used));
+        let kind = ErrorKind::Quota { name: name.clone(), used, limit };
+        ServiceError { kind, ..error }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A namespace that is deleted is gone, although every node dies in the middle of it; a full one
-//! refuses by itself and recovers by itself.
+//! refuses by itself and recovers by itself; one that is made anew is so at every node at once.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -10,6 +10,9 @@ use crate::support::cluster::{Cluster, Shape};
 use crate::support::wait::wait_until;
 
 const KEYS: u64 = 6_000;
+
+/// How often a namespace is deleted and made anew.
+const ROUNDS: u64 = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_namespace_frees_its_data_although_all_nodes_die_meanwhile() {
@@ -85,6 +88,84 @@ async fn a_full_namespace_refuses_alone_and_takes_writes_again_once_there_is_roo
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_made_anew_is_the_same_at_every_node_at_once() {
+    let cluster = Cluster::start(&Shape::default()).await;
+    cluster.wait_leaders_home(1).await;
+    for round in 0..ROUNDS {
+        let layout = if round % 2 == 0 { "spread" } else { "ordered" };
+        let body = format!(r#"{{"name":"again","layout":"{layout}"}}"#);
+        create(&cluster, &body).await;
+        // With and without a node that knows only what was before.
+        let asleep = (round % 3 == 2).then_some(2);
+        let path = |key: u64| format!("/v1/ns/again/keys/k{key}");
+        let before = send(&cluster, 1, Method::PUT, &path(0), Some("before".into())).await;
+        assert_eq!(before.status, 201, "round {round}: {}", before.text());
+        if let Some(node) = asleep {
+            cluster.pause(node);
+        }
+        let gone = settle(&cluster, Method::DELETE, "/v1/namespaces/again", None, 202).await;
+        println!("  round {round}: deleted with {}", gone.status);
+        settle(&cluster, Method::POST, "/v1/namespaces", Some(body.clone()), 201).await;
+        if let Some(node) = asleep {
+            cluster.resume(node);
+        }
+        for node in cluster.ids() {
+            let read = send(&cluster, node, Method::GET, &path(0), None).await;
+            let problem = read.problem().unwrap();
+            assert_eq!(
+                problem.code,
+                "key_not_found",
+                "round {round}, node {node}: {}",
+                read.text()
+            );
+        }
+        for key in 1..12_u64 {
+            let node = 1 + key % 3;
+            let wrote = send(&cluster, node, Method::PUT, &path(key), Some("v".into())).await;
+            assert_eq!(wrote.status, 201, "round {round}, node {node}: {}", wrote.text());
+            let read = send(&cluster, 1 + node % 3, Method::GET, &path(key), None).await;
+            assert_eq!(read.status, 200, "round {round}: {}", read.text());
+        }
+        settle(&cluster, Method::DELETE, "/v1/namespaces/again", None, 202).await;
+        for node in cluster.ids() {
+            let late = send(&cluster, node, Method::PUT, &path(1), Some("late".into())).await;
+            assert_eq!(late.status, 404, "round {round}, node {node}: {}", late.text());
+        }
+    }
+}
+
+/// Asks node 3 until the answer is certain: a paused leader costs an election.
+async fn settle(
+    cluster: &Cluster,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+    wanted: u16,
+) -> Answer {
+    let key = format!("settle-{}", fresh());
+    wait_until(&format!("{method} {path}"), async || {
+        let url = format!("{}{path}", cluster.url(3));
+        let mut request = cluster.api.request(method.clone(), &url);
+        request = request.header("idempotency-key", &key);
+        if let Some(body) = &body {
+            request = request.header("content-type", "application/json").body(body.clone());
+        }
+        let answer = cluster.api.send(request).await.map_err(|silence| format!("{silence:?}"))?;
+        if matches!(answer.status, 503 | 504) {
+            return Err(answer.text());
+        }
+        assert_eq!(answer.status, wanted, "{method} {path}: {}", answer.text());
+        Ok(answer)
+    })
+    .await
+}
+
+fn fresh() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }
 
 async fn create(cluster: &Cluster, body: &str) {

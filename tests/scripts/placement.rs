@@ -41,7 +41,9 @@ impl Map {
         self.catalog.check()?;
         self.catalog = Catalog::decode(&self.catalog.encode())?;
         match CatalogReply::decode(&reply.encode())? {
-            CatalogReply::Done { epoch } => Ok(format!("done, epoch {epoch}\n")),
+            CatalogReply::Done { epoch } | CatalogReply::Namespace { epoch, .. } => {
+                Ok(format!("done, epoch {epoch}\n"))
+            }
             CatalogReply::Refused { code, reason } => Ok(format!("refused, {code:?}: {reason}\n")),
         }
     }
@@ -244,16 +246,10 @@ fn change(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
         Some("none") => Some(None),
         Some(bytes) => Some(Some(bytes.parse()?)),
     };
-    let limits = match (args.lookup_parse("key")?, args.lookup_parse("value")?) {
-        (None, None) => None,
-        (Some(key_bytes_max), Some(value_bytes_max)) => {
-            Some(NamespaceLimits { key_bytes_max, value_bytes_max })
-        }
-        _ => return Err("key= and value= go together".into()),
-    };
     Ok(CatalogCommand::ChangeNamespace {
         if_epoch: args.lookup_parse("if")?,
-        limits,
+        key_bytes_max: args.lookup_parse("key")?,
+        value_bytes_max: args.lookup_parse("value")?,
         quota,
         history_ms: args.lookup_parse("history")?,
         name: next(args, "a name")?,

@@ -52,9 +52,13 @@ impl Cluster {
         rng: &mut Rng,
     ) -> Result<Damage, Miss> {
         for (number, seat) in &self.seats {
-            let seat = seat.lock().await;
-            if seat.damage.is_some() || seat.replaces.is_some() || seat.unfit().is_some() {
+            let mut seat = seat.lock().await;
+            let is_doubtful = self.is_doubtful(&mut seat).await;
+            if is_doubtful || seat.replaces.is_some() || seat.unfit().is_some() {
                 return Miss::skipped(format!("node {number} is still damaged"));
+            }
+            if !seat.runs() {
+                return Miss::skipped("all others must remember what the damaged node said");
             }
         }
         if self.seats.len() < 3 {

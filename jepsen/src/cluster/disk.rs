@@ -72,11 +72,15 @@ impl Disk {
             self.mounted = false;
         }
         self.mount().await?;
-        let survived = fs::read(self.at.join(CANARY)).unwrap_or_default();
-        if survived == ALIVE {
-            return Err("unsynced bytes survived: that was no power cut".to_owned());
+        match fs::read(self.at.join(CANARY)) {
+            Ok(survived) if survived == ALIVE => {
+                Err("unsynced bytes survived: that was no power cut".to_owned())
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(format!("the disk is still without power: {error}"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes all room that is left.

@@ -199,10 +199,8 @@ impl Cluster {
         }
         self.crew.dismiss();
         for seat in self.seats.values() {
-            // What cannot be removed is only in the way of the next disk check.
-            let mut seat = seat.lock().await;
-            drop(seat.wipe());
-            seat.disk = None;
+            // Data in the given directory stays for whoever looks into what went wrong.
+            seat.lock().await.disk = None;
         }
         *self.namespaces.lock() = None;
     }

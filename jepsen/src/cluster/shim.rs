@@ -74,7 +74,7 @@ pub struct ShimCounts {
 /// The shim of one node.
 #[derive(Debug)]
 pub(super) struct Shim {
-    library: PathBuf,
+    preload: PathBuf,
     control: PathBuf,
     file: fs::File,
     dir: PathBuf,
@@ -87,7 +87,7 @@ impl Shim {
         let file = options.read(true).write(true).create(true).truncate(true).open(control)?;
         file.write_all_at(&[0; BYTES], 0)?;
         Ok(Self {
-            library: library.to_owned(),
+            preload: library.to_owned(),
             control: std::path::absolute(control)?,
             file,
             // As the kernel names it, without links on the way.
@@ -98,7 +98,7 @@ impl Shim {
     /// What a node must find in its environment.
     pub(super) fn environment(&self) -> [(&'static str, &Path); 3] {
         [
-            ("LD_PRELOAD", &self.library),
+            ("LD_PRELOAD", &self.preload),
             ("JEPSEN_FAULT_CONTROL", &self.control),
             ("JEPSEN_FAULT_DIR", &self.dir),
         ]

@@ -64,12 +64,35 @@ impl Cluster {
         }
     }
 
+    /// What a damaged node has told the others is how they know that it has forgotten something, and
+    /// they keep most of it in memory: none of them may be stopped before it was judged. The store
+    /// says that it promises no more (`src/consensus/witness.rs`), so that the history would show a
+    /// loss that is none of its bugs.
+    async fn spared(&self, node: u32) -> Result<(), Miss> {
+        for (number, seat) in self.seats.iter().filter(|(number, _)| **number != node) {
+            let mut seat = seat.lock().await;
+            if self.is_doubtful(&mut seat).await {
+                return Miss::skipped(format!("node {node} is a witness of damaged node {number}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is not known yet what came of a node's damage. One that is ready has been accepted.
+    pub(super) async fn is_doubtful(&self, seat: &mut Seat) -> bool {
+        if seat.damage.is_some() && seat.runs() && self.asks.ready(&seat.url()).await.is_ok() {
+            seat.damage = None;
+        }
+        seat.damage.is_some()
+    }
+
     /// SIGKILL; the process is gone when this returns.
     ///
     /// # Errors
     ///
     /// When it does not run, or does not go.
     pub async fn kill(&self, node: u32) -> Result<(), Miss> {
+        self.spared(node).await?;
         let mut seat = self.seat(node).await?;
         if !seat.runs() {
             return Miss::skipped(format!("node {node} does not run"));
@@ -83,6 +106,7 @@ impl Cluster {
     ///
     /// When it does not run, or does not end by itself.
     pub async fn terminate(&self, node: u32) -> Result<(), Miss> {
+        self.spared(node).await?;
         let mut seat = self.seat(node).await?;
         if !seat.runs() {
             return Miss::skipped(format!("node {node} does not run"));
@@ -163,6 +187,9 @@ impl Cluster {
     ///
     /// When the node has no shim.
     pub async fn set_disk(&self, node: u32, fault: DiskFault) -> Result<(), Miss> {
+        if fault != DiskFault::default() {
+            self.spared(node).await?;
+        }
         match &self.seat(node).await?.shim {
             Some(shim) => shim.set_disk(fault).or_else(|error| Miss::failed(error.to_string())),
             None => Miss::skipped("the nodes run without the fault shim"),
@@ -193,6 +220,9 @@ impl Cluster {
     ///
     /// When the node has no disk of its own, or there is still room.
     pub async fn set_full(&self, node: u32, full: bool) -> Result<(), Miss> {
+        if full {
+            self.spared(node).await?;
+        }
         let seat = self.seat(node).await?;
         let Some(disk) = &seat.disk else {
             return Miss::skipped("the nodes have no disks of their own");
@@ -204,9 +234,17 @@ impl Cluster {
     /// Cuts the power of some nodes at once, and starts those that ran again when it is back: only
     /// what was synced is left.
     pub async fn cut_power(&self, nodes: &[u32]) -> Vec<(u32, Result<(), Miss>)> {
-        let mut seats = Vec::new();
+        let mut spared = Vec::new();
         for node in nodes {
-            seats.push((*node, self.seat(*node).await));
+            spared.push((*node, self.spared(*node).await));
+        }
+        let mut seats = Vec::new();
+        for (node, spared) in spared {
+            let seat = match spared {
+                Ok(()) => self.seat(node).await,
+                Err(miss) => Err(miss),
+            };
+            seats.push((node, seat));
         }
         let cutting = seats.into_iter().map(async |(node, seat)| match seat {
             Ok(mut seat) => (node, seat.lose_power().await),

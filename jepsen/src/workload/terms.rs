@@ -90,14 +90,15 @@ impl Workload for Terms {
 
 /// Group and term of each replica of the node that answered.
 fn own_terms(view: &Json, node: u32) -> Value {
-    let list =
-        |of: &Json, name: &str| of.get(name).and_then(Json::as_array).cloned().unwrap_or_default();
+    let list = |of: &Json, name: &str| of[name].as_array().cloned().unwrap_or_default();
     let mut terms = Vec::new();
     for group in list(view, "groups") {
         for replica in list(&group, "replicas") {
-            let number = |of: &Json, name: &str| of.get(name).and_then(Json::as_i64);
-            if number(&replica, "node") == Some(i64::from(node))
-                && let (Some(id), Some(term)) = (number(&group, "id"), number(&replica, "term"))
+            if replica.get("node").and_then(Json::as_u64) == Some(u64::from(node))
+                && let (Some(id), Some(term)) = (
+                    group.get("id").and_then(Json::as_i64),
+                    replica.get("term").and_then(Json::as_i64),
+                )
             {
                 terms.push((Value::Int(id), Value::Int(term)));
             }

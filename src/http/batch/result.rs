@@ -99,6 +99,7 @@ fn refused(number: u64, error: &ServiceError) -> BatchResult {
         outcome: wire_outcome(outcome),
         code: Some(error.code().to_owned()),
         detail: Some(detail),
+        replayed: error.replayed,
         ..empty(number, status(&error.kind))
     }
 }

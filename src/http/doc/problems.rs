@@ -72,7 +72,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             ONCE,
             LEASE,
             LEASED,
-            &[(409, &["lock_held", "lock_queue_full", "lease_keys_exceeded"])],
+            &[(409, &["lock_held", "lock_not_held", "lock_queue_full", "lease_keys_exceeded"])],
         ],
         "get_lock" => &[EVERY, GROUP, SPACE, KEY],
         "release_lock" => &[EVERY, GROUP, SPACE, KEY, ONCE, LEASE, &[(409, &["lock_not_held"])]],
@@ -87,9 +87,9 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         ],
         "get_namespace" => &[EVERY, SPACE],
         "change_namespace" => {
-            &[EVERY, GROUP, SPACE, BODY, CATALOG, &[(409, &["namespace_deleted"])]]
+            &[EVERY, GROUP, SPACE, BODY, ONCE, CATALOG, &[(409, &["namespace_deleted"])]]
         }
-        "delete_namespace" => &[EVERY, GROUP, SPACE, CATALOG],
+        "delete_namespace" => &[EVERY, GROUP, SPACE, ONCE, CATALOG],
         "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASED],
         "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
         "end_lease" => &[EVERY, GROUP, LEASE, ONCE],

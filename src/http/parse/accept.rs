@@ -126,7 +126,7 @@ pub(in super::super) struct Prefer {
 
 impl Prefer {
     /// Reads the header. Of a preference that stands twice the first counts.
-    pub(in super::super) fn of(headers: &HeaderMap) -> Self {
+    pub(in super::super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let (mut returns, mut wait) = (None, None);
         for value in headers.get_all("prefer") {
             let text = value.to_str().unwrap_or_default();
@@ -137,13 +137,18 @@ impl Prefer {
                 match name.trim().to_ascii_lowercase().as_str() {
                     "return" => returns = returns.or(Some(value == "representation")),
                     "wait" => {
-                        wait = wait.or(super::whole(value).map(Duration::from_secs));
+                        // What is left out or passed over would be waited for, or not.
+                        let seconds = super::whole(value).ok_or_else(|| {
+                            let said = "Prefer: wait= is whole seconds, not";
+                            Failure::invalid(format!("{said} {value:?}"))
+                        })?;
+                        wait = wait.or(Some(Duration::from_secs(seconds)));
                     }
                     _ => {}
                 }
             }
         }
-        Self { representation: returns.unwrap_or(false), wait }
+        Ok(Self { representation: returns.unwrap_or(false), wait })
     }
 }
 
@@ -224,13 +229,18 @@ mod tests {
             ("respond-async, Return=\"representation\"; x=1", true, None),
             ("return=minimal, return=representation", false, None),
             ("wait=30", false, Some(30)),
-            ("wait=-1", false, None),
             ("handling=lenient", false, None),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("prefer", HeaderValue::from_str(text).unwrap());
             let wait = wait.map(Duration::from_secs);
-            assert_eq!(Prefer::of(&headers), Prefer { representation, wait }, "{text}");
+            let found = Prefer::of(&headers).unwrap();
+            assert_eq!(found, Prefer { representation, wait }, "{text}");
+        }
+        for text in ["wait=-1", "wait=soon", "wait"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", HeaderValue::from_str(text).unwrap());
+            assert!(Prefer::of(&headers).is_err(), "{text}");
         }
     }
 

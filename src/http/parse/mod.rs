@@ -142,7 +142,7 @@ impl<'a> Query<'a> {
 
     /// Whether `name=1`; `name=0` is the same as nothing.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Failure> {
-        match self.raw(name) {
+        match self.text(name)?.as_deref() {
             None | Some("0" | "false") => Ok(false),
             Some("1" | "true") => Ok(true),
             Some(other) => Err(Failure::invalid(format!("{name} is 1 or 0, not {other:?}"))),
@@ -151,10 +151,11 @@ impl<'a> Query<'a> {
 
     /// A whole number.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
-        let read = |raw| {
-            whole(raw).ok_or_else(|| Failure::invalid(format!("{name} is a number, not {raw:?}")))
+        let read = |text: String| {
+            whole(&text)
+                .ok_or_else(|| Failure::invalid(format!("{name} is a number, not {text:?}")))
         };
-        self.raw(name).map(read).transpose()
+        self.text(name)?.map(read).transpose()
     }
 
     /// A duration.
@@ -165,7 +166,8 @@ impl<'a> Query<'a> {
     /// How to read: `?read=`, with `max_staleness=` where that is meant.
     pub(super) fn read_mode(&self) -> Result<ReadMode, Failure> {
         let bound = self.duration("max_staleness")?;
-        match (self.raw("read").unwrap_or("linearizable"), bound) {
+        let read = self.text("read")?;
+        match (read.as_deref().unwrap_or("linearizable"), bound) {
             ("bounded", Some(bound)) => Ok(ReadMode::Bounded(bound)),
             ("bounded", None) => Err(Failure::invalid("read=bounded needs max_staleness=")),
             (_, Some(_)) => Err(Failure::invalid("max_staleness goes with read=bounded only")),

@@ -37,6 +37,8 @@ async fn namespaces_that_make_no_sense_are_refused() {
         (json!({}), 400),
         (json!({"name": "UPPER"}), 400),
         (json!({"name": "a", "mode": "best"}), 400),
+        (json!({"name": "a", "mode": "eventual"}), 422),
+        (json!(["a"]), 400),
         (json!({"name": "a", "layout": "heap"}), 400),
         (json!({"name": "a", "history": "long"}), 400),
         (json!({"name": "a", "limits": {"bytes": 1}}), 400),
@@ -49,6 +51,30 @@ async fn namespaces_that_make_no_sense_are_refused() {
     assert_eq!(door.with("POST", "/v1/namespaces", &plain, "{}").await.status, 415);
     assert_eq!(door.ask("GET", "/v1/namespaces/%ff", "").await.status, 400);
     assert_eq!(door.ask("DELETE", "/v1/namespaces/never", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_late_repeat_of_a_deletion_spares_the_namespace_that_was_made_since() {
+    let door = Door::new(8);
+    let uri = "/v1/namespaces/orders";
+    let make = || door.with("POST", "/v1/namespaces", &[], r#"{"name":"orders"}"#);
+    assert_eq!(make().await.status, 201);
+    let once = [("idempotency-key", "gone-1")];
+    assert_eq!(door.with("DELETE", uri, &once, "").await.status, 202);
+    assert_eq!(make().await.status, 201);
+    let late = door.with("DELETE", uri, &once, "").await;
+    assert_eq!((late.status, late.header("kv-replayed")), (202, "?1"));
+    assert_eq!(door.ask("GET", uri, "").await.status, 200);
+    let patch = |quota: u64, key: &'static str| {
+        let (door, body) = (&door, json!({"quota": quota}).to_string());
+        async move { door.with("PATCH", uri, &[("idempotency-key", key)], body).await }
+    };
+    assert_eq!(patch(1_000, "p1").await.status, 200);
+    assert_eq!(patch(2_000, "p2").await.status, 200);
+    let late = patch(1_000, "p1").await;
+    assert_eq!((late.status, late.header("kv-replayed")), (200, "?1"));
+    assert_eq!(body(&door.ask("GET", uri, "").await)["quota"], 2_000);
+    assert_eq!(patch(9, "p1").await.problem().code, "idempotency_mismatch");
 }
 
 #[tokio::test]

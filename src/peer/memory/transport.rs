@@ -34,6 +34,14 @@ impl MemoryTransport {
         Self { network, node, env }
     }
 
+    /// A node that was stopped is silent, also when another life of it has its place.
+    fn connect(&self, to: NodeId) -> Result<(Wire, Member), PeerError> {
+        if self.env.tasks.is_stopping() {
+            return Err(PeerError::not_sent("this node has stopped"));
+        }
+        self.network.connect(self.node, to)
+    }
+
     /// Carries one answer back; never resolves when it or the question is lost.
     async fn exchange(
         &self,
@@ -85,7 +93,7 @@ impl Transport for MemoryTransport {
         time: Duration,
     ) -> Result<Bytes, PeerError> {
         check_length(&body)?;
-        let (wire, theirs) = self.network.connect(self.node, to)?;
+        let (wire, theirs) = self.connect(to)?;
         let (inbox, from) = (Arc::clone(&theirs.inbox), self.node);
         let serve = async move {
             match timeout(time, inbox.call(from, channel, body)).await {
@@ -110,7 +118,7 @@ impl Transport for MemoryTransport {
         header: Bytes,
     ) -> Result<PeerStream, PeerError> {
         check_length(&header)?;
-        let (wire, theirs) = self.network.connect(self.node, to)?;
+        let (wire, theirs) = self.connect(to)?;
         let (send, outbound) = mpsc::channel(PEER_STREAM_QUEUE);
         let (deliver, recv) = mpsc::channel(PEER_STREAM_QUEUE);
         let (their_send, inbound) = mpsc::channel(PEER_STREAM_QUEUE);
@@ -141,7 +149,7 @@ impl Transport for MemoryTransport {
         body: BoxStream<'static, io::Result<Bytes>>,
     ) -> Result<Bytes, PeerError> {
         check_length(&header)?;
-        let (wire, theirs) = self.network.connect(self.node, to)?;
+        let (wire, theirs) = self.connect(to)?;
         let (deliver, received) = mpsc::channel(PEER_BULK_QUEUE);
         let (inbox, from) = (Arc::clone(&theirs.inbox), self.node);
         let serve = async move { inbox.bulk(from, channel, header, received).await };
@@ -166,7 +174,7 @@ impl Transport for MemoryTransport {
 
     /// Connects if that is possible: here there is no task that would have done so before.
     fn connected_since(&self, to: NodeId) -> Option<Moment> {
-        Some(self.network.connect(self.node, to).ok()?.0.since)
+        Some(self.connect(to).ok()?.0.since)
     }
 }
 

@@ -84,5 +84,9 @@ pub const LOCK_LEAVE_MARGIN: Duration = Duration::from_millis(500);
 /// reads on.
 pub const FOLLOWER_READS: bool = true;
 
+/// Groups that are told at a time, for one change of a namespace, to take nothing that was routed
+/// before it.
+pub const FLOORS_PARALLEL_MAX: usize = 64;
+
 /// How long a node that made a change of the catalog waits to know it itself before it answers.
 pub const CATALOG_ECHO_MAX: Duration = Duration::from_secs(2);

@@ -123,6 +123,9 @@ pub const LOG_SEGMENTS_SOFT_MAX: usize = 8;
 /// Bytes written anew per batch, so that making room does not delay appends.
 pub const LOG_REWRITE_BYTES_PER_BATCH: usize = 1024 * 1024;
 
+/// How often a log without room for its next segment looks whether there is room again.
+pub const LOG_ROOM_RETRY: Duration = Duration::from_secs(1);
+
 /// How long commit marks and notes may wait for a batch to ride on.
 pub const LOG_LAZY_MS: u64 = 200;
 

@@ -56,8 +56,8 @@ pub const WATCH_POLL_EVENTS: usize = 1_000;
 /// Bytes after which a poll of a watch takes no more events.
 pub const WATCH_POLL_BYTES: usize = 1024 * 1024;
 
-/// How often every watch is told how far it is.
-pub const WATCH_BOOKMARK_EVERY: Duration = Duration::from_secs(1);
+/// How often every watch is told how far it is: at least every second, with room for a late wake-up.
+pub const WATCH_BOOKMARK_EVERY: Duration = Duration::from_millis(900);
 
 /// Parts of the watches that are told in turn, so that they do not all wake at once.
 pub const WATCH_TICK_PHASES: usize = 8;

@@ -16,6 +16,8 @@ pub(in crate::service) struct Place {
     pub(in crate::service) groups: Vec<GroupId>,
     /// Whether changes are recorded, so that there are views and watches.
     pub(in crate::service) recorded: bool,
+    /// The epoch since which no change is missing, as far as there are any.
+    pub(in crate::service) recorded_since: u64,
     pub(in crate::service) cluster: u64,
     /// The epoch of the catalog that says so.
     pub(in crate::service) epoch: u64,
@@ -46,13 +48,15 @@ impl Place {
             namespace: entry.id,
             groups,
             recorded: entry.history_ms > 0,
+            recorded_since: entry.recorded_since,
             cluster: catalog.cluster.0,
             epoch: catalog.epoch,
         })
     }
 
     pub(in crate::service) fn scope(&self) -> Scope {
-        Scope { cluster: self.cluster, namespace: self.namespace }
+        let (cluster, namespace) = (self.cluster, self.namespace);
+        Scope { cluster, namespace, recorded_since: self.recorded_since }
     }
 
     /// Whether the vector speaks of these groups and no others.

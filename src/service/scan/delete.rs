@@ -8,6 +8,7 @@ use crate::model::{Give, KeyReply, WriteOp};
 use crate::runtime::limits::{BATCH_PORTION, SCAN_PAGE_BYTES_MAX};
 use crate::service::error::ServiceError;
 use crate::service::feed::Show;
+use crate::service::feed::place::Place;
 use crate::service::session::Session;
 use crate::service::{BatchOp, Condition, Context, KeyRequest, KeyStep, ReadMode, Service, Step};
 
@@ -34,21 +35,28 @@ impl Service {
         range: KeyRange,
         context: Context,
     ) -> Result<RangeDeleted, ServiceError> {
-        let place = self.flow.place(namespace, context.deadline).await?;
+        let mut place = self.flow.place(namespace, context.deadline).await?;
         let request = ScanRequest {
             range,
             show: Show::Keys,
             read: ReadMode::Linearizable,
             ..ScanRequest::default()
         };
-        let scan = Scan { flow: &self.flow, place: &place, request: &request };
-        let mut merger = scan.begun(BATCH_PORTION, &context).await?;
+        let begun = async |place: &Place| {
+            Scan { flow: &self.flow, place, request: &request }.begun(BATCH_PORTION, &context).await
+        };
+        let mut merger = begun(&place).await?;
         let batch = self.batch(namespace);
         let (mut keys, mut seen) = (0, Session::default());
         loop {
             let deadline = context.deadline;
             let taken = merger.take(BATCH_PORTION, SCAN_PAGE_BYTES_MAX, deadline).await;
             let taken = taken.map_err(scan_error)?;
+            if !self.flow.is_still(&place, merger.epoch(), deadline).await? {
+                place = self.flow.place(namespace, deadline).await?;
+                merger = begun(&place).await?;
+                continue;
+            }
             if taken.is_empty() {
                 return Ok(RangeDeleted { keys, seen });
             }

@@ -111,21 +111,18 @@ impl Service {
         context: Context,
     ) -> Result<ScanPage, ServiceError> {
         let limit = limit.clamp(1, SCAN_LIMIT_MAX);
-        let place = self.flow.place(namespace, context.deadline).await?;
-        let scan = Scan { flow: &self.flow, place: &place, request: &request };
-        let mut merger = match cursor {
-            Some(text) => scan.resumed(text, limit)?,
-            None => scan.begun(limit, &context).await?,
-        };
-        let items = merger.take(limit, SCAN_PAGE_BYTES_MAX, context.deadline).await;
-        let items = items.map_err(scan_error)?;
-        self.flow.still_there(&place, merger.epoch(), context.deadline).await?;
-        let more = merger.has_more(context.deadline).await.map_err(scan_error)?;
-        let edge = items.last().filter(|_| more).and_then(|last| edge_of(last, request.reverse));
-        let view = merger.view();
-        let next = edge.map(|edge| scan.cursor(edge, &view).encode());
-        let items = items.into_iter().map(item).collect::<Result<_, _>>()?;
-        Ok(ScanPage { items, next, view: view.into_iter().collect() })
+        loop {
+            let place = self.flow.place(namespace, context.deadline).await?;
+            let scan = Scan { flow: &self.flow, place: &place, request: &request };
+            let mut merger = match cursor {
+                Some(text) => scan.resumed(text, limit)?,
+                None => scan.begun(limit, &context).await?,
+            };
+            let page = scan.page(&mut merger, limit, context.deadline).await?;
+            if self.flow.is_still(&place, merger.epoch(), context.deadline).await? {
+                return Ok(page);
+            }
+        }
     }
 
     /// All of a scan, a portion at a time; how long it may take is not bounded, each portion is. The
@@ -140,14 +137,18 @@ impl Service {
         request: ScanRequest,
         context: Context,
     ) -> Result<ScanStream, ServiceError> {
-        let place = self.flow.place(namespace, context.deadline).await?;
-        let scan = Scan { flow: &self.flow, place: &place, request: &request };
-        let merger = scan.begun(usize::MAX, &context).await?;
-        let mut stream = ScanStream { flow: Arc::clone(&self.flow), merger, ready: None };
-        let first = stream.portion(context.deadline).await?;
-        self.flow.still_there(&place, stream.merger.epoch(), context.deadline).await?;
-        stream.ready = Some(first);
-        Ok(stream)
+        loop {
+            let place = self.flow.place(namespace, context.deadline).await?;
+            let scan = Scan { flow: &self.flow, place: &place, request: &request };
+            let merger = scan.begun(usize::MAX, &context).await?;
+            let flow = Arc::clone(&self.flow);
+            let mut stream = ScanStream { flow, place, merger, ready: None };
+            let first = stream.taken(context.deadline).await?;
+            if stream.is_still(context.deadline).await? {
+                stream.ready = Some(first);
+                return Ok(stream);
+            }
+        }
     }
 
     /// How many keys there are, or items when they are folded.
@@ -161,15 +162,19 @@ impl Service {
         request: ScanRequest,
         context: Context,
     ) -> Result<Counted, ServiceError> {
-        let place = self.flow.place(namespace, context.deadline).await?;
         let request = ScanRequest { show: Show::Keys, ..request };
-        let scan = Scan { flow: &self.flow, place: &place, request: &request };
-        let counted = if request.delimiter.is_some() {
-            scan.count_items(&context).await?
-        } else {
-            scan.count_rows(&context).await?
-        };
-        Ok(counted)
+        loop {
+            let place = self.flow.place(namespace, context.deadline).await?;
+            let scan = Scan { flow: &self.flow, place: &place, request: &request };
+            let (counted, epoch) = if request.delimiter.is_some() {
+                scan.count_items(&context).await?
+            } else {
+                scan.count_rows(&context).await?
+            };
+            if self.flow.is_still(&place, epoch, context.deadline).await? {
+                return Ok(counted);
+            }
+        }
     }
 }
 
@@ -177,6 +182,7 @@ impl Service {
 #[derive(Debug)]
 pub struct ScanStream {
     flow: Arc<Flow>,
+    place: Place,
     merger: Merger,
     ready: Option<Vec<Item>>,
 }
@@ -192,7 +198,12 @@ impl ScanStream {
             return Ok(ready);
         }
         let deadline = self.flow.env.clock.now() + SCAN_CHUNK_WAIT_MAX;
-        self.portion(deadline).await
+        let portion = self.taken(deadline).await?;
+        // The rows of a deleted namespace go while it is read: their end is not the scan's.
+        if self.is_still(deadline).await? {
+            return Ok(portion);
+        }
+        Err(ErrorKind::NamespaceNotFound { name: self.place.name.clone() }.into())
     }
 
     /// The index of each group.
@@ -200,7 +211,11 @@ impl ScanStream {
         self.merger.view().into_iter().collect()
     }
 
-    async fn portion(&mut self, deadline: Moment) -> Result<Vec<Item>, ServiceError> {
+    async fn is_still(&self, deadline: Moment) -> Result<bool, ServiceError> {
+        self.flow.is_still(&self.place, self.merger.epoch(), deadline).await
+    }
+
+    async fn taken(&mut self, deadline: Moment) -> Result<Vec<Item>, ServiceError> {
         let taken = self.merger.take(SCAN_LIMIT_MAX, STREAM_PORTION_BYTES, deadline).await;
         taken.map_err(scan_error)?.into_iter().map(item).collect()
     }
@@ -231,6 +246,22 @@ impl Scan<'_> {
             views: self.place.recorded,
             hint,
         }
+    }
+
+    async fn page(
+        &self,
+        merger: &mut Merger,
+        limit: usize,
+        deadline: Moment,
+    ) -> Result<ScanPage, ServiceError> {
+        let items = merger.take(limit, SCAN_PAGE_BYTES_MAX, deadline).await.map_err(scan_error)?;
+        let more = merger.has_more(deadline).await.map_err(scan_error)?;
+        let reverse = self.request.reverse;
+        let edge = items.last().filter(|_| more).and_then(|last| edge_of(last, reverse));
+        let view = merger.view();
+        let next = edge.map(|edge| self.cursor(edge, &view).encode());
+        let items = items.into_iter().map(item).collect::<Result<_, _>>()?;
+        Ok(ScanPage { items, next, view: view.into_iter().collect() })
     }
 
     /// A number for this question.
@@ -270,8 +301,9 @@ impl Scan<'_> {
             let reason = reason.to_owned();
             ErrorKind::CursorGone { gone: super::error::Gone::View, reason, restart: None }
         };
+        let same = cursor.scope.recorded_since == self.place.recorded_since;
         match (&cursor.view, self.place.recorded) {
-            (Some(view), true) => {
+            (Some(view), true) if same => {
                 let view = view.vector().filter(|view| self.place.covers(view));
                 let view = view.ok_or_else(|| gone("the namespace has other groups now"))?;
                 Ok(self.continued(cursor.edge, view, hint))
@@ -317,7 +349,8 @@ impl Scan<'_> {
         Ok(least)
     }
 
-    async fn count_items(&self, context: &Context) -> Result<Counted, ServiceError> {
+    /// With the newest epoch that a group knew of.
+    async fn count_items(&self, context: &Context) -> Result<(Counted, u64), ServiceError> {
         let mut merger = self.begun(usize::MAX, context).await?;
         let mut count = 0;
         loop {
@@ -328,12 +361,11 @@ impl Scan<'_> {
             }
             count += taken.len() as u64;
         }
-        self.flow.still_there(self.place, merger.epoch(), context.deadline).await?;
-        Ok(Counted { count, view: merger.view().into_iter().collect() })
+        Ok((Counted { count, view: merger.view().into_iter().collect() }, merger.epoch()))
     }
 
     /// Counted where the rows are.
-    async fn count_rows(&self, context: &Context) -> Result<Counted, ServiceError> {
+    async fn count_rows(&self, context: &Context) -> Result<(Counted, u64), ServiceError> {
         let least = self.least(context).await?;
         let plan = self.plan(0);
         let views = self.place.recorded;
@@ -359,8 +391,7 @@ impl Scan<'_> {
             epoch = epoch.max(newest);
             view.note(group, at);
         }
-        self.flow.still_there(self.place, epoch, context.deadline).await?;
-        Ok(Counted { count, view })
+        Ok((Counted { count, view }, epoch))
     }
 }
 

@@ -41,11 +41,15 @@ impl LocalFeed for FakeWing {
             return Err(ReadError::NotHere);
         }
         let state = self.world.state.lock();
-        let at = page.at.unwrap_or(state.index);
+        let (index, rows) = match state.held.get(&self.node) {
+            Some(held) => (held.index, &held.rows),
+            None => (state.index, &state.rows),
+        };
+        let at = page.at.unwrap_or(index);
         if at < state.floor {
             return Ok(Err(Gone { floor: state.floor }));
         }
-        let of_group = state.rows.iter().filter(|((id, _), _)| *id == group);
+        let of_group = rows.iter().filter(|((id, _), _)| *id == group);
         let mut rows: BTreeMap<Bytes, Bytes> =
             of_group.map(|((_, key), row)| (key.clone(), row.clone())).collect();
         for (_, change) in state.history.iter().rev().filter(|(id, _)| *id == group) {
@@ -98,7 +102,13 @@ impl LocalFeed for FakeWing {
     }
 
     fn applied_watch(&self, _: GroupId) -> watch::Receiver<u64> {
-        if self.hosts { self.world.newest.subscribe() } else { watch::channel(0).1 }
+        if !self.hosts {
+            return watch::channel(0).1;
+        }
+        if let Some(held) = self.world.state.lock().held.get(&self.node) {
+            return held.applied.subscribe();
+        }
+        self.world.newest.subscribe()
     }
 
     fn hosts(&self, _: GroupId) -> bool {

@@ -140,3 +140,24 @@ async fn only_a_lease_that_lives_can_be_attached_whatever_its_home() {
         assert_eq!(error.code(), "lease_not_found");
     }
 }
+
+#[tokio::test]
+async fn a_repeated_request_for_a_lock_that_was_given_back_does_not_take_it_again() {
+    let world = World::new();
+    let service = world.service(1, true);
+    let key = Bytes::from_static(b"lock-1");
+    let context = || {
+        let once = Some(OnceKey { key: key.clone(), fingerprint: [0; 16] });
+        Context { once, ..within(&service, 2_000) }
+    };
+    let ask =
+        || service.lock_acquire("default", Bytes::from_static(b"l"), asks("one", 0), context());
+    let first = ask().await.unwrap();
+    let held = ask().await.unwrap();
+    assert!(!first.replayed && held.replayed && held.token == first.token);
+    release(&service, first.token).await.unwrap();
+    service.lease_revoke(first.lease, within(&service, 1_000)).await.unwrap();
+    let late = ask().await.unwrap();
+    assert!(late.replayed && late.token == first.token, "the first answer");
+    assert_eq!(look(&service).await.holder, None, "nobody holds it");
+}

@@ -167,8 +167,16 @@ async fn a_full_namespace_refuses_growth_and_lets_deletes_pass() {
     service.usage().set([(id, (99, 1))].into());
     put(&service, 1_000).await.unwrap();
     service.usage().set([(id, (100, 1))].into());
-    let error = put(&service, 1_000).await.unwrap_err();
+    let grow = |text| {
+        let (service, context) = (service.clone(), within(&service, 1_000));
+        async move {
+            service.write("default", Bytes::from_static(b"k"), value(text).into(), context).await
+        }
+    };
+    let error = grow("longer").await.unwrap_err();
     assert_eq!((error.code(), error.outcome()), ("quota_exceeded", Outcome::NotApplied));
+    assert!(error.to_string().contains("uses 100 bytes of its quota of 100"), "{error}");
+    assert!(grow("w").await.is_ok(), "what makes it no larger is taken");
     let delete = KeyRequest::from(WriteOp::Delete);
     let context = within(&service, 1_000);
     assert!(service.write("default", Bytes::from_static(b"k"), delete, context).await.is_ok());
@@ -194,7 +202,7 @@ async fn namespaces_are_made_changed_and_deleted_and_known_here_at_once() {
     let error = service.create_namespace(other, context()).await.unwrap_err();
     assert_eq!(error.code(), "namespace_exists");
     let change = NamespaceChange { quota: Some(Some(5_000)), ..NamespaceChange::default() };
-    let view = service.change_namespace("jobs", change, context()).await.unwrap();
+    let view = service.change_namespace("jobs", change, context()).await.unwrap().view;
     assert_eq!((view.quota, view.history), (Some(5_000), Duration::from_secs(300)));
     service.delete_namespace("jobs", context()).await.unwrap();
     let error = service.namespace("jobs", context()).await.unwrap_err();

@@ -86,7 +86,7 @@ impl Service {
         request: WatchRequest,
         context: Context,
     ) -> Result<Watch, ServiceError> {
-        let place = self.flow.place(namespace, context.deadline).await?;
+        let place = self.place_by_floors(namespace, &context).await?;
         if !place.recorded {
             return Err(ErrorKind::HistoryOff { name: namespace.to_owned() }.into());
         }
@@ -105,6 +105,33 @@ impl Service {
             begin.check_kept(&admitted, &position).await?;
         }
         Ok(enlist(admitted, place, request, position, initial))
+    }
+
+    /// The namespace, by a catalog that is not older than what the replicas here know.
+    async fn place_by_floors(
+        &self,
+        namespace: &str,
+        context: &Context,
+    ) -> Result<Place, ServiceError> {
+        loop {
+            let place = self.flow.place(namespace, context.deadline).await?;
+            let floors = place.groups.iter().map(|group| self.hall.floor(*group));
+            let floor = floors.max().unwrap_or(0);
+            if self.flow.is_still(&place, floor, context.deadline).await? {
+                self.recorded_by_all(&place, context).await?;
+                return Ok(place);
+            }
+        }
+    }
+
+    /// Has every group take nothing that was routed before the history was switched on: by a node
+    /// that had not heard of it, which would not be recorded.
+    async fn recorded_by_all(&self, place: &Place, context: &Context) -> Result<(), ServiceError> {
+        let raised = self.hall.raise(place.groups.clone(), place.recorded_since, context).await;
+        raised.map_err(|error| {
+            let reason = format!("the history is only being switched on: {error}");
+            ServiceError { kind: ErrorKind::Unavailable { reason }, ..error }
+        })
     }
 
     /// Ends all watches of this node, each with its cursor, so that their clients go on elsewhere.
@@ -155,7 +182,7 @@ struct Begin<'a> {
 impl Begin<'_> {
     async fn position(&self, now: Vector) -> Result<(Position, Option<Merger>), ServiceError> {
         let cursor = match &self.request.since {
-            Since::Cursor(text) => Some(self.cursor(text)?),
+            Since::Cursor(text) => Some(self.cursor(text, &now)?),
             Since::Now | Since::Start => None,
         };
         if let Some((cursor, position)) = cursor {
@@ -178,10 +205,15 @@ impl Begin<'_> {
         Ok((Position::at(now.into_iter().map(seen).collect()), None))
     }
 
-    fn cursor(&self, text: &str) -> Result<(WatchCursor, Position), ServiceError> {
+    fn cursor(&self, text: &str, now: &Vector) -> Result<(WatchCursor, Position), ServiceError> {
         let invalid = |reason: String| ErrorKind::InvalidCursor { reason };
         let cursor = WatchCursor::decode(text, self.place.scope())
             .map_err(|error| invalid(error.to_string()))?;
+        if cursor.scope.recorded_since != self.place.recorded_since {
+            let reason = "the history was switched off and on since the cursor".to_owned();
+            let restart = Some(Position::at(now.clone()).cursor(self.place).encode());
+            return Err(ErrorKind::CursorGone { gone: Gone::History, reason, restart }.into());
+        }
         let position = Position::of(&cursor, self.place).ok_or_else(|| {
             invalid("this is no cursor for this request: it speaks of other groups".into())
         })?;
@@ -224,7 +256,10 @@ impl Begin<'_> {
         // Asks every group, which settles the view.
         let deadline = self.context.deadline;
         merger.has_more(deadline).await.map_err(super::scan::scan_error)?;
-        self.service.flow.still_there(self.place, merger.epoch(), deadline).await?;
+        if !self.service.flow.is_still(self.place, merger.epoch(), deadline).await? {
+            // The watch was placed a moment ago; whoever asks again is placed in the new one.
+            return Err(ErrorKind::NamespaceNotFound { name: self.place.name.clone() }.into());
+        }
         let mut position = Position::at(merger.view());
         let from = self.request.range.row_bounds(self.place.namespace).0;
         position.initial = Some((scan.query(), from));

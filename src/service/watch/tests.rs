@@ -154,6 +154,31 @@ async fn every_change_is_seen_once_and_in_order_whatever_node_the_watch_goes_on_
 }
 
 #[tokio::test]
+async fn a_watch_that_begins_where_the_replica_is_behind_the_hub_gets_what_lies_between() {
+    let world = World::new();
+    let services = [world.service(1, true), world.service(2, true)];
+    set(&services[0], "k", "0").await;
+    let begin = request("k", Since::Start);
+    let mut first = services[1].watch("default", begin, context()).await.unwrap();
+    event(&mut first).await;
+    let cursor = Since::Cursor(first.cursor().to_string());
+    world.hold(2);
+    for value in ["1", "2", "3"] {
+        set(&services[0], "k", value).await;
+    }
+    // The hub has learnt its place from another node, as it does while the replica here is opened.
+    for feed in &first.admitted.feeds {
+        feed.publish(world.index());
+    }
+    let mut second = services[1].watch("default", request("k", cursor), context()).await.unwrap();
+    for value in ["1", "2", "3"] {
+        let next = tokio::time::timeout(Duration::from_secs(30), event(&mut second)).await;
+        let WatchEvent::Change(change) = next.expect("no gap") else { panic!("a change") };
+        assert_eq!(change.row.as_ref().unwrap().value, value);
+    }
+}
+
+#[tokio::test]
 async fn the_initial_state_is_followed_by_exactly_the_changes_after_it() {
     let world = World::new();
     let service = world.service(1, true);

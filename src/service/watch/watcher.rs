@@ -151,7 +151,10 @@ impl Watch {
                 Ok(now) if now.namespace != self.place.namespace => {
                     return self.end(EndReason::NamespaceDeleted);
                 }
-                Ok(now) if !now.recorded => return self.end(EndReason::HistoryOff),
+                // Also when it is on again: what was not recorded is missing.
+                Ok(now) if !now.recorded || now.recorded_since != self.place.recorded_since => {
+                    return self.end(EndReason::HistoryOff);
+                }
                 Ok(now) => self.place.epoch = now.epoch,
                 Err(_) => return self.end(EndReason::NamespaceDeleted),
             }

@@ -436,6 +436,7 @@ fn next_batch(shared: &Shared, writer: &Writer) -> Option<Vec<front::Request>> {
         }
         let lazy = Duration::from_millis(LOG_LAZY_MS);
         let due = front.lazy_since.map(|since| since + lazy);
+        let due = due.into_iter().chain(writer.tries_again()).min();
         let now = shared.clock.now();
         if front.closing || due.is_some_and(|due| now >= due) {
             break;

@@ -17,8 +17,9 @@ use super::kept::Item;
 use super::recover::{Numbers, Position};
 use super::rewrite;
 use super::segment::{Segment, Spares};
+use crate::runtime::limits::LOG_ROOM_RETRY;
 use crate::runtime::planted::{self, Bug};
-use crate::runtime::{Rng, Tasks};
+use crate::runtime::{Moment, Rng, Tasks};
 use crate::storage::StorageError;
 
 /// The writer's own view of where it is.
@@ -38,8 +39,9 @@ pub(super) struct Writer {
     /// Live items of the oldest segment that are still to be written anew.
     rewriting: Option<(u64, VecDeque<Item>)>,
     poisoned: Option<String>,
-    /// Whether a new segment could not be allocated; tried again when the room is needed.
-    out_of_room: bool,
+    /// Set when a new segment could not be allocated: when that is tried again, unless the room is
+    /// needed before. New work is refused until then, so no batch may come by to try.
+    out_of_room: Option<Moment>,
 }
 
 impl Writer {
@@ -69,7 +71,7 @@ impl Writer {
             starts: Vec::new(),
             rewriting: None,
             poisoned: None,
-            out_of_room: false,
+            out_of_room: None,
         };
         writer.show();
         Ok(writer)
@@ -109,7 +111,14 @@ impl Writer {
 
     /// Whether there is something to write anew although nobody waits.
     pub(super) fn has_work(&self) -> bool {
-        self.poisoned.is_none() && self.rewriting.is_some()
+        let now = self.shared.clock.now();
+        let tries_again = self.tries_again().is_some_and(|again| now >= again);
+        tries_again || self.poisoned.is_none() && self.rewriting.is_some()
+    }
+
+    /// When it looks for room again, if there was none.
+    pub(super) fn tries_again(&self) -> Option<Moment> {
+        self.out_of_room.filter(|_| self.poisoned.is_none())
     }
 
     fn commit(&mut self, requests: &[Request]) -> Result<(), StorageError> {
@@ -215,7 +224,7 @@ impl Writer {
         let next = Numbers { seq: self.segment.seq + 1, lsn: self.lsn, floor: self.floor };
         let position = roll(&self.shared, &self.rng, &mut self.spares, &next)?;
         (self.segment, self.salt, self.offset) = (position.segment, position.salt, position.offset);
-        self.out_of_room = false;
+        self.out_of_room = None;
         self.shared.front.lock().full = false;
         Ok(())
     }
@@ -225,17 +234,23 @@ impl Writer {
         while let Some(segment) = self.take_empty() {
             let max = self.shared.options.recycle_max;
             self.spares.give(&segment.path, segment.len, max)?;
-            self.out_of_room = false;
+            self.out_of_room = None;
         }
         self.plan_rewrite();
-        if !self.out_of_room {
+        let now = self.shared.clock.now();
+        if self.out_of_room.is_none_or(|again| now >= again) {
             // The next segment is whole well before this one is used up: ready in time, and the
             // zeros are spread over many batches.
             match self.spares.prepare(self.offset + self.offset / 2) {
-                Ok(()) => self.shared.front.lock().full = false,
+                Ok(()) => {
+                    self.out_of_room = None;
+                    self.shared.front.lock().full = false;
+                }
                 Err(error @ StorageError::Full { .. }) => {
-                    tracing::error!(%error, "no room for the next log segment; refusing new work");
-                    self.out_of_room = true;
+                    if self.out_of_room.is_none() {
+                        tracing::error!(%error, "no room for the next log segment; refusing new work");
+                    }
+                    self.out_of_room = Some(now + LOG_ROOM_RETRY);
                     self.shared.front.lock().full = true;
                 }
                 Err(error) => return Err(error),

@@ -48,6 +48,7 @@ pub(super) fn anomalies(txns: &Txns) -> Vec<Anomaly> {
     for (key, list) in &lists {
         found.extend(list.repeated(key));
         found.extend(list.forked(key));
+        found.extend(list.disordered(key));
         found.extend(list.invented(key));
         found.extend(list.lost(key));
     }
@@ -100,6 +101,32 @@ impl List<'_> {
                 show(long),
             );
             Some(anomaly("incompatible-order", words, &[short.txn, long.txn]))
+        })
+    }
+
+    /// Two appends of one transaction that do not stand together, in its order. No cycle shows it: the
+    /// order is within the transaction.
+    fn disordered(&self, key: &Value) -> Option<Anomaly> {
+        let longest = self.reads.iter().max_by_key(|read| read.list.len())?;
+        let places: HashMap<&Value, usize> =
+            longest.list.iter().enumerate().map(|(place, element)| (*element, place)).collect();
+        self.appends.windows(2).find_map(|pair| {
+            let [first, second] = pair else { return None };
+            if !std::ptr::eq(first.txn, second.txn) {
+                return None;
+            }
+            let place = *places.get(second.element)?;
+            if places.get(first.element).is_some_and(|before| before + 1 == place) {
+                return None;
+            }
+            let words = format!(
+                "{} appended {} and then {} to key {key}, and {} did not find them side by side",
+                first.txn.named(),
+                first.element,
+                second.element,
+                longest.txn.named(),
+            );
+            Some(anomaly("incompatible-order", words, &[first.txn, longest.txn]))
         })
     }
 

@@ -295,13 +295,6 @@ impl Workload for Lease {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![
-            ("grant", 3),
-            ("renew", 10),
-            ("attach", 5),
-            ("read", 10),
-            ("settle", 1),
-            ("leftovers", 1),
-        ]
+        vec![("grant", 3), ("renew", 10), ("attach", 5), ("read", 10)]
     }
 }

@@ -213,6 +213,6 @@ impl Workload for Lock {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![("acquire", 5), ("renew", 5), ("write", 5), ("look", 5), ("read", 5), ("release", 1)]
+        vec![("acquire", 5), ("renew", 5), ("write", 5), ("look", 5), ("read", 5)]
     }
 }

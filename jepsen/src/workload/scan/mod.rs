@@ -230,6 +230,6 @@ impl Workload for Scan {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![("put", 20), ("delete", 3), ("pages", 5), ("stream", 2)]
+        vec![("put", 20), ("delete", 3), ("pages", 5)]
     }
 }

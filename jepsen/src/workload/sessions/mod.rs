@@ -75,7 +75,7 @@ impl Workload for Sessions {
         let nodes = api.nodes();
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let moved = nodes.get(turn % nodes.len().max(1)).copied().unwrap_or(node);
-        let node = if turn % 2 == 0 { moved } else { node };
+        let node = if turn.is_multiple_of(2) { moved } else { node };
         // The token is honoured by every mode: most reads ask for it by name, some for anything.
         let modes = ["read=session", "read=session", "read=stale", "read=bounded&max_staleness=5s"];
         let turn = usize::try_from(asker.process / 4 % 4).unwrap_or(0);

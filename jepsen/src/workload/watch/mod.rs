@@ -226,6 +226,6 @@ impl Workload for Watch {
     }
 
     fn needed(&self) -> Vec<(&'static str, u64)> {
-        vec![("put", 10), ("delete", 5), ("append", 5), ("pair", 5), ("follow", 5), ("drain", 1)]
+        vec![("put", 10), ("delete", 5), ("append", 5), ("pair", 5), ("follow", 5)]
     }
 }

@@ -169,6 +169,20 @@ fn a_request_with_a_key_is_done_once() {
 }
 
 #[test]
+fn a_refusal_for_want_of_room_is_not_remembered() {
+    let mut group = Group::new();
+    let once = |quota| {
+        let space = Space { quota: Some(quota), ..spread() };
+        request_once("k", 1, Action::Key(space, put("a", "value")))
+    };
+    let full = group.run(&once(0));
+    assert!(matches!(full, Reply::Key(KeyReply::Denied(_))), "{full:?}");
+    let done = group.run(&once(1_000));
+    assert!(matches!(done, Reply::Key(KeyReply::Put { .. })), "{done:?}");
+    assert!(matches!(group.run(&once(0)), Reply::Replayed { .. }));
+}
+
+#[test]
 fn a_refusal_by_epoch_is_not_remembered() {
     let mut group = Group::new();
     group.run(&own(0, 99, 2));

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 
 use super::kept::{Kept, KeptGroup};
 use super::{Entry, Flushed, GroupState, Log, LogMetrics, LogOptions, Mark};
+use crate::runtime::clock::ManualClock;
+use crate::runtime::limits::LOG_ROOM_RETRY;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Env, Rng};
 use crate::storage::disk::SimDisk;
@@ -190,6 +192,26 @@ fn a_failed_sync_poisons_and_a_full_disk_says_so() {
     }
     assert!(matches!(&*errors.lock()[0], StorageError::Full { .. }), "{:?}", errors.lock()[0]);
     assert!(log.is_overloaded());
+}
+
+#[test]
+fn a_log_without_room_takes_work_again_soon_after_there_is_room() {
+    let (disk, clock) = (SimDisk::new(), Arc::new(ManualClock::default()));
+    let env = Env { clock: Arc::clone(&clock) as Arc<_>, ..Env::system() };
+    let metrics = LogMetrics::new(&Metrics::default());
+    let dir = PathBuf::from("log");
+    let log = Log::open(Arc::new(disk.clone()), dir, options(), &env, metrics).unwrap();
+    disk.set_budget(Some(0));
+    log.append(1, entries(0, 1, 900), nobody());
+    log.drive();
+    assert!(log.is_overloaded(), "no room for the next segment");
+    disk.set_budget(None);
+    log.drive();
+    assert!(log.is_overloaded(), "it does not look all the time");
+    // Nobody writes meanwhile: what is refused does not come to the log.
+    clock.advance(LOG_ROOM_RETRY);
+    log.drive();
+    assert!(!log.is_overloaded());
 }
 
 #[tokio::test]
