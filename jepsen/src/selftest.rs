@@ -31,8 +31,6 @@ const MARK: &str = "PLANTED BUGS";
 const SETTING: &str = "TETRARCH_PLANTED_BUG";
 /// What a request gives the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a period of the nemesis is: shorter than usual, since a row is short.
-const INTERVAL: Duration = Duration::from_secs(4);
 /// Within how long every group must work again; with a bug it may be never.
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Clients at a time.
@@ -253,7 +251,7 @@ impl SelfTest {
             seed,
             store: self.store.clone(),
             request_timeout: REQUEST_TIMEOUT,
-            interval: INTERVAL,
+            interval: Duration::from_secs(row.interval),
             recovery: RECOVERY,
             budget: Budget::default(),
             keep_data: false,

@@ -24,6 +24,8 @@ pub struct Row {
     pub rate: u32,
     /// Seconds of one try.
     pub seconds: u64,
+    /// Seconds of a period of the nemesis.
+    pub interval: u64,
 }
 
 impl Row {
@@ -36,6 +38,7 @@ impl Row {
             flags: FEW_GROUPS,
             rate: 300,
             seconds: 12,
+            interval: 4,
         }
     }
 
@@ -53,6 +56,11 @@ impl Row {
 
     const fn seconds(self, seconds: u64) -> Self {
         Self { seconds, ..self }
+    }
+
+    /// With periods that are longer than an election takes.
+    const fn slowly(self) -> Self {
+        Self { seconds: 30, interval: 10, ..self }
     }
 
     /// The same without its bug.
@@ -80,23 +88,23 @@ pub const ROWS: &[Row] = &[
     Row::new("removed-row-reappears", "where a row was removed the checkpoint's is shown"),
     Row::new("read-index-without-quorum", "the leader says the read index without a quorum")
         .by("register", "partition:leaders")
-        .seconds(20),
+        .slowly(),
     Row::new("lease-read-ungated", "the leader trusts a confirmation of seconds ago")
         .by("register", "partition:leaders")
-        .seconds(20),
+        .slowly(),
     Row::new("no-step-down", "a leader that cannot hear a quorum goes on serving reads")
         .by("register", "partition:leaders,partition:one-way")
-        .seconds(20),
+        .slowly(),
     Row::new("ack-before-commit", "an entry counts as stored at a follower once it is sent")
         .by("register", "partition:leaders")
-        .seconds(20),
+        .slowly(),
     Row::new("ack-before-flush", "the log says that a batch is durable without a sync")
         .by("register", "power:all,kill:one")
         .seconds(25),
     Row::new("lose-last-of-group-commit", "the last entries of a batch wait for the next batch")
         .by("register", "kill:all,kill:one")
-        .rate(100)
-        .seconds(25),
+        .rate(40)
+        .seconds(40),
     Row::new("truncate-committed", "a start takes the last entries for a torn tail")
         .by("register", "kill:all,kill:one")
         .seconds(20),
@@ -152,6 +160,7 @@ pub const WEAK_READS: Row = Row {
     flags: FEW_GROUPS,
     rate: 300,
     seconds: 20,
+    interval: 4,
 };
 
 /// Each different test of the rows, without its bug: it must find nothing.
