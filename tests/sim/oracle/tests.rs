@@ -28,6 +28,12 @@ fn right_reads_of_a_register_pass() {
     register.done(&gone, 12, 9).unwrap();
     register.read(None, 12, 12).unwrap();
     assert_eq!(register.floor(), 12);
+    // A write at 13, then a deletion at 14 that was not answered yet: a read sees nothing before
+    // either is known of.
+    register.begin(&put("brief"));
+    register.begin(&gone);
+    register.read(None, 14, 12).unwrap();
+    register.done(&put("brief"), 13, 12).unwrap();
 }
 
 #[test]
