@@ -157,10 +157,7 @@ impl Service {
         if map.group(id.slot()) == map.group(slot) {
             return Ok(());
         }
-        let error = match self.lease_get(id, context.clone()).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        let Err(error) = self.lease_get(id, context.clone()).await else { return Ok(()) };
         let Some(once) = once.filter(|_| matches!(error.kind, ErrorKind::NoLease { .. })) else {
             return Err(error);
         };
