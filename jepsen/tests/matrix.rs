@@ -3,7 +3,10 @@
 //! Why it exists: the harness and the store must fit each other at every commit; the full matrix and the
 //! soak take hours and run elsewhere (docs/testing.md).
 //!
-//! Promises: a verdict that is not `valid` fails, `unknown` too; stale reads passed off as linearizable
+//! Promises: an anomaly fails at once. A run that covered too little (`unknown`: so short a run may end
+//! before enough was done while something was broken) proves nothing either way and is made again, with
+//! another seed, at most [`TRIES`] times; if it never becomes `valid`, that fails too. Stale reads passed
+//! off as linearizable
 //! must be found. Relies on: the server's binary beside the harness' own, as `cargo test --workspace`
 //! builds it, or `TETRARCH_BINARY`. The seed is printed with each run's command line, which repeats it.
 
@@ -25,6 +28,11 @@ const CELLS: &[(&str, &str, &str)] = &[
     ("lock", "pause", "12s"),
     ("namespace", "partition,pause", "12s"),
 ];
+
+/// Runs of a cell before it fails for want of coverage.
+const TRIES: usize = 3;
+/// Exit code of the harness for `unknown`.
+const UNKNOWN: Option<i32> = Some(2);
 
 fn server() -> PathBuf {
     if let Some(given) = std::env::var_os("TETRARCH_BINARY") {
@@ -64,13 +72,20 @@ fn short_runs_of_the_matrix_are_valid_and_a_stale_register_is_not() {
     let wrong: Vec<String> = CELLS
         .iter()
         .filter_map(|(workload, nemesis, time)| {
-            let output = judged(workload, nemesis, time);
+            let mut output = judged(workload, nemesis, time);
+            for _ in 1..TRIES {
+                if output.status.code() == UNKNOWN {
+                    output = judged(workload, nemesis, time);
+                }
+            }
             let said = String::from_utf8_lossy(&output.stdout);
             let first = said.lines().next().unwrap_or_default();
             (output.status.code() != Some(0)).then(|| format!("{workload}/{nemesis}: {first}"))
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let stale = judged("register-stale", "partition,pause", "15s");
-    assert_eq!(stale.status.code(), Some(1), "the harness did not see stale reads");
+    // Whether a stale read is made at all is chance; within a minute of faults one is.
+    let seen = (0..TRIES)
+        .any(|_| judged("register-stale", "partition,pause", "15s").status.code() == Some(1));
+    assert!(seen, "the harness did not see stale reads");
 }
