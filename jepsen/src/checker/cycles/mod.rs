@@ -5,7 +5,7 @@
 //! missed what), and with the order of real time, any cycle refutes strict serializability.
 //!
 //! The search for cycles is the crate `adya`, a port of Elle that agreed with it on every history
-//! tried. It is young: what can be seen without a graph is checked here as well ([`lists`]), and what
+//! tried. It is young: what can be seen without a graph is checked here as well (`lists`), and what
 //! it says is held against a brute-force search in the tests.
 
 mod lists;

@@ -1,8 +1,8 @@
 //! Linearizability of registers: one per key, absent at first, with read, write, cas and delete.
 //!
 //! Why three ways: each alone is fast on other histories, and a bug in a checker is a bug that nobody
-//! sees. The order that the server claims is checked in one pass ([`witness`]); two searches that
-//! trust nothing, in depth ([`wgl`]) and event by event ([`jit`]), run on every key too, briefly at
+//! sees. The order that the server claims is checked in one pass (`witness`); two searches that
+//! trust nothing, in depth (`wgl`) and event by event (`jit`), run on every key too, briefly at
 //! first, and for what is left of the time where nothing is known yet. Where two of them finish they
 //! must agree; if not, the verdict is against this checker, and no pass.
 //!
