@@ -10,6 +10,7 @@ mod book;
 pub mod codec;
 pub mod command;
 pub mod denial;
+pub mod eventual;
 pub mod figures;
 pub mod id;
 mod json;

@@ -1,0 +1,59 @@
+//! The cell: versions under dots, and what was swept unseen.
+//!
+//! Why it exists: it is the one shape that all types are stored in, and the unit that state sync
+//! merges. Promises: equal cells have equal bytes. Relies on the rules of the module above it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::dot::{Actor, Dot, Hlc};
+
+/// What stands at one field of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// The versions that no known operation has removed: the frontier.
+    pub live: BTreeMap<Dot, Version>,
+    /// Versions that were removed though nobody had seen them, until their fate is final: lost
+    /// unless an operation turns up whose client had seen them.
+    pub swept: BTreeMap<Dot, Swept>,
+    /// Of registers: how many writes of each actor this cell has had since it is there.
+    pub writes: BTreeMap<Actor, u64>,
+}
+
+/// A value with what ranks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// When it was written.
+    pub hlc: Hlc,
+    /// How many writes it stands on, itself included.
+    pub lineage: u64,
+    /// What it is.
+    pub content: Content,
+}
+
+/// A version that was removed unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// By which operation.
+    pub by: Dot,
+    /// What it was.
+    pub version: Version,
+}
+
+/// What a version holds. New contents go to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A register's value.
+    Value {
+        /// The bytes; of a field of a document, its JSON.
+        value: Bytes,
+        /// Their media type, if it was given.
+        content_type: Option<String>,
+    },
+    /// The sum of all that its actor has added to this counter since it is there.
+    Total(i64),
+    /// A set's element is there; an object is there.
+    Present,
+}
