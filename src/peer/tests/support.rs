@@ -24,7 +24,7 @@ pub(super) const B: NodeId = NodeId(2);
 
 /// Answers with what was asked; streams and bodies likewise.
 pub(super) const ECHO: Channel = Channel(1);
-/// Waits for `release`; streams are kept unread.
+/// Waits for `release`, with a body once it is whole; streams are kept unread.
 pub(super) const HOLD: Channel = Channel(2);
 /// Refuses.
 pub(super) const REFUSE: Channel = Channel(3);
@@ -102,6 +102,9 @@ impl Inbox for Desk {
                     return Err(Refused::new(error.to_string()));
                 }
             }
+        }
+        if channel == HOLD {
+            self.released.notified().await;
         }
         Ok(Bytes::from(format!("{}:{:016x}", String::from_utf8_lossy(&header), hash.digest())))
     }
