@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::model::{ClusterId, Incarnation, NodeId};
+use crate::peer::hello::PROTOCOL;
 use crate::peer::{
     Channel, Doorkeeper, Hello, Inbox, MemoryNetwork, PEER_PATH, PeerMetrics, PeerOptions,
     PeerStream, Peers, Refusal, Refused, Transport,
@@ -133,7 +134,7 @@ impl Door {
 impl Doorkeeper for Door {
     fn hello(&self) -> Hello {
         Hello {
-            protocol: 1,
+            protocol: PROTOCOL,
             cluster: Some(ClusterId(5)),
             node: self.node,
             incarnation: Incarnation(self.node.0),
