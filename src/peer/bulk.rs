@@ -5,7 +5,8 @@
 //!
 //! Promises: neither side holds more than a few chunks in memory; a body that was cut ends with an
 //! error at the receiver and is never taken for a whole one; a body that does not move for
-//! `PEER_BULK_STALL_MAX` is given up. Relies on: both ends having admitted each other.
+//! `PEER_BULK_STALL_MAX` is given up; a receiver that is gone is given up after `silence_max`,
+//! however long one that is at work may take. Relies on: both ends having admitted each other.
 
 use std::io;
 use std::sync::Arc;
@@ -16,13 +17,14 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::connection::{ReadHalf, WriteHalf};
+use super::connection::{ReadHalf, WriteHalf, nothing_heard, silence};
 use super::dispatch::refused;
 use super::frame::{Frame, FrameError, FrameReader, HEADER_BYTES, Kind};
 use super::handshake::Wire;
-use super::{Channel, Inbox, Lane, PeerError, Refused};
+use super::{Channel, Inbox, Lane, PeerError, PeerOptions, Refused};
 use crate::model::NodeId;
 use crate::runtime::limits::{
     PEER_BULK_ANSWER_MAX, PEER_BULK_CHUNK_BYTES, PEER_BULK_QUEUE, PEER_BULK_STALL_MAX,
@@ -36,6 +38,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// Sends a body and waits for the answer.
 pub(super) async fn send(
     wire: Wire,
+    options: &PeerOptions,
     channel: Channel,
     header: Bytes,
     body: BoxStream<'static, io::Result<Bytes>>,
@@ -43,10 +46,26 @@ pub(super) async fn send(
     if header.len() > PEER_FRAME_BYTES_MAX {
         return Err(PeerError::not_sent("the header of a long body is too long"));
     }
-    let Wire { mut reader, mut writer } = wire;
     let mut open = Frame::with(Kind::BulkOpen, Lane::Data, 0, header);
     open.channel = channel;
-    let answer = reader.next();
+    let (reads, longest) = (wire.reader.reads(), options.silence_max);
+    tokio::select! {
+        biased;
+        answer = exchange(wire, open, body) => answer,
+        // A receiver without power answers never, and resets nothing while nothing is sent to it.
+        () = silence(&reads, (options.ping_every, longest), || {}) => {
+            Err(PeerError::unknown(nothing_heard(longest)))
+        }
+    }
+}
+
+async fn exchange(
+    wire: Wire,
+    open: Frame,
+    body: BoxStream<'static, io::Result<Bytes>>,
+) -> Result<Bytes, PeerError> {
+    let Wire { mut reader, mut writer } = wire;
+    let answer = last_frame(&mut reader);
     tokio::pin!(answer);
     let sent = tokio::select! {
         biased;
@@ -61,6 +80,16 @@ pub(super) async fn send(
         (_, Err(reason)) => Err(PeerError::Unknown { reason }),
         (Ok(answer), Ok(())) => answered(answer),
         (Err(_), Ok(())) => Err(PeerError::unknown(format!("no answer within {patience:?}"))),
+    }
+}
+
+/// The frame that ends it; signs of life come before.
+async fn last_frame(reader: &mut FrameReader<ReadHalf>) -> Result<Option<Frame>, FrameError> {
+    loop {
+        let frame = reader.next().await?;
+        if frame.as_ref().is_none_or(|frame| frame.kind != Kind::Pong) {
+            return Ok(frame);
+        }
     }
 }
 
@@ -112,6 +141,7 @@ async fn write(writer: &mut WriteHalf, frame: &Frame) -> Result<(), String> {
 /// the body did not become whole.
 pub(super) async fn receive(
     wire: Wire,
+    options: &PeerOptions,
     from: NodeId,
     inbox: Arc<dyn Inbox>,
     permit: Option<OwnedSemaphorePermit>,
@@ -122,7 +152,18 @@ pub(super) async fn receive(
         return Err(format!("the peer began a long body with {:?}", open.kind));
     }
     let answer = match &permit {
-        Some(_) => take_in(&mut reader, from, &open, &*inbox).await?,
+        Some(_) => {
+            let done = CancellationToken::new();
+            let work = async {
+                let _done = done.clone().drop_guard();
+                take_in(&mut reader, from, &open, &*inbox).await
+            };
+            let signs = show_life(&mut writer, &done, options.ping_every);
+            let (answer, signs) = tokio::join!(work, signs);
+            let answer = answer?;
+            signs?;
+            answer
+        }
         None => Err(Refused::new("overloaded: too many long bodies are being received")),
     };
     let frame = match answer {
@@ -137,6 +178,20 @@ pub(super) async fn receive(
     drop(permit);
     // Ends early when the sender has read the answer and closes; the time is a bound, not a wait.
     drop(timeout(DRAIN, reader.discard()).await);
+    Ok(())
+}
+
+/// Tells the sender that this end lives, for as long as the work takes.
+async fn show_life(
+    writer: &mut WriteHalf,
+    done: &CancellationToken,
+    every: Duration,
+) -> Result<(), String> {
+    let sign = Frame::bare(Kind::Pong, Lane::Control, 0);
+    // Stops between two signs only: half a frame would garble the answer behind it.
+    while done.run_until_cancelled(sleep(every)).await.is_some() {
+        write(writer, &sign).await?;
+    }
     Ok(())
 }
 

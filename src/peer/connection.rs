@@ -88,7 +88,9 @@ impl Connection {
             () = self.env.tasks.stopping() => "the node stops".to_owned(),
             reason = self.read(reader, desk) => reason,
             reason = self.write(writer) => reason,
-            reason = self.watch(asks, &reads) => reason,
+            () = silence(&reads, (self.ping_every, self.silence), || self.ping(asks)) => {
+                nothing_heard(self.silence)
+            }
         };
         self.lanes.close(&reason);
         self.streams.close();
@@ -171,27 +173,9 @@ impl Connection {
         writer.flush().await
     }
 
-    /// Ends when nothing was heard for too long. Counts its own ticks rather than reading a clock,
-    /// so that a process that was suspended does not take its own absence for the peer's.
-    async fn watch(&self, asks: bool, reads: &AtomicU64) -> String {
-        let first = tokio::time::Instant::now() + self.ping_every;
-        let mut tick = tokio::time::interval_at(first, self.ping_every);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, mut silent) = (0, Duration::ZERO);
-        loop {
-            tick.tick().await;
-            let now = reads.load(Ordering::Relaxed);
-            if now == heard {
-                silent += self.ping_every;
-            } else {
-                (heard, silent) = (now, Duration::ZERO);
-            }
-            if silent > self.silence {
-                return format!("nothing heard for {:?}", self.silence);
-            }
-            if asks {
-                self.lanes.push_always(Frame::bare(Kind::Ping, Lane::Control, 0));
-            }
+    fn ping(&self, asks: bool) {
+        if asks {
+            self.lanes.push_always(Frame::bare(Kind::Ping, Lane::Control, 0));
         }
     }
 
@@ -244,6 +228,38 @@ impl Connection {
         self.lanes.push(open).map_err(not_queued)?;
         Ok(stream)
     }
+}
+
+/// Ends when nothing was read for longer than `longest`, and does something at each tick until then.
+/// Counts its own ticks rather than reading a clock, so that a process that was suspended does not
+/// take its own absence for the peer's.
+pub(super) async fn silence(
+    reads: &AtomicU64,
+    (every, longest): (Duration, Duration),
+    at_each_tick: impl Fn(),
+) {
+    let first = tokio::time::Instant::now() + every;
+    let mut tick = tokio::time::interval_at(first, every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut heard, mut silent) = (0, Duration::ZERO);
+    loop {
+        tick.tick().await;
+        let now = reads.load(Ordering::Relaxed);
+        if now == heard {
+            silent += every;
+        } else {
+            (heard, silent) = (now, Duration::ZERO);
+        }
+        if silent > longest {
+            return;
+        }
+        at_each_tick();
+    }
+}
+
+/// Why a silent connection ended.
+pub(super) fn nothing_heard(longest: Duration) -> String {
+    format!("nothing heard for {longest:?}")
 }
 
 struct Ends<'a>(&'a Connection);

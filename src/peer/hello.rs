@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ClusterId, Incarnation, NodeId};
 
 /// The protocol that this build speaks.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// The version byte before the encoded `Hello` and `Refusal`.
 const FORMAT: u8 = 1;

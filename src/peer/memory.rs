@@ -3,11 +3,12 @@
 //! Why it exists: the simulation and tests of the rooms above need nodes that talk, links that can
 //! be cut in one direction and delayed by chance, all repeatable from a seed.
 //!
-//! Promises: the outcomes of `Transport` as they are on a real network. A cut link swallows what
-//! travels in its direction; the nodes notice after `PEER_SILENCE_MAX`, and then the connections of
-//! the pair break in both directions, as TCP without acknowledgements does. Order within a stream
-//! is kept. A lost message takes its connection with it, as when TCP gives up. Does not model:
-//! bandwidth, frame bounds of queues.
+//! Promises: the outcomes of `Transport` as they are on a real network. What is sent into a cut link
+//! waits there, as TCP sends again what nobody acknowledges: it arrives when the link is healed
+//! before the nodes notice. They notice after `PEER_SILENCE_MAX`, and then the connections of the
+//! pair break in both directions and what waits is lost. Order within a stream is kept. A lost
+//! message takes its connection with it, as when TCP gives up: nothing is missing on a connection
+//! that lives. Does not model: bandwidth, frame bounds of queues.
 //!
 //! Relies on: tokio's clock, which tests may pause; delays come from one seeded source, in the order
 //! in which tasks run.
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::hello::{Doorkeeper, Hello, PROTOCOL, Refusal};
@@ -91,17 +93,30 @@ struct Inner {
     lost_per_million: u64,
 }
 
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Travel {
+    Takes(Duration),
+    /// The link is cut.
+    Waits,
+    /// Its connection is broken already.
+    Lost,
+}
+
 /// The network. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct MemoryNetwork {
     inner: Arc<Mutex<Inner>>,
+    /// Wakes what waits at a cut.
+    healed: Arc<Notify>,
     rng: Arc<Rng>,
 }
 
 impl MemoryNetwork {
     /// A network without delay; the seed decides the delays that are set later.
     pub fn new(seed: u64) -> Self {
-        Self { inner: Arc::default(), rng: Arc::new(Rng::seeded(seed)) }
+        let rng = Arc::new(Rng::seeded(seed));
+        Self { inner: Arc::default(), healed: Arc::default(), rng }
     }
 
     /// Brings a node in and returns its transport. A node of the same id that was there before is
@@ -124,8 +139,8 @@ impl MemoryNetwork {
         self.break_all(|(from, to)| from == node || to == node);
     }
 
-    /// From now on nothing travels from one node to the other; the opposite direction stays open
-    /// until the nodes notice the silence.
+    /// From now on nothing gets from one node to the other; the opposite direction stays open until
+    /// the nodes notice the silence.
     pub fn cut(&self, from: NodeId, to: NodeId) {
         self.inner.lock().cut.insert((from, to));
         for pair in [(from, to), (to, from)] {
@@ -136,6 +151,7 @@ impl MemoryNetwork {
     /// Undoes a cut.
     pub fn heal(&self, from: NodeId, to: NodeId) {
         self.inner.lock().cut.remove(&(from, to));
+        self.healed.notify_waiters();
     }
 
     /// Undoes all cuts, slow directions and losses.
@@ -144,6 +160,8 @@ impl MemoryNetwork {
         inner.cut.clear();
         inner.slow.clear();
         inner.lost_per_million = 0;
+        drop(inner);
+        self.healed.notify_waiters();
     }
 
     /// Messages in one direction take a time between these two instead of the usual; `None` undoes it.
@@ -247,23 +265,42 @@ impl MemoryNetwork {
         Ok((wire, theirs))
     }
 
-    /// How long the next message travels; `None` when it is lost.
-    fn travel(&self, from: NodeId, to: NodeId) -> Option<Duration> {
+    /// Waits until the next message gets on its way and says how long it travels; `None` when it
+    /// never arrives.
+    async fn depart(
+        &self,
+        (from, to): (NodeId, NodeId),
+        broken: &CancellationToken,
+    ) -> Option<Duration> {
+        loop {
+            let healed = self.healed.notified();
+            tokio::pin!(healed);
+            // Listen before looking, or a link healed in between would go unnoticed.
+            healed.as_mut().enable();
+            match self.travel(from, to) {
+                Travel::Takes(time) => return Some(time),
+                Travel::Waits => broken.run_until_cancelled(healed).await?,
+                Travel::Lost => return None,
+            }
+        }
+    }
+
+    fn travel(&self, from: NodeId, to: NodeId) -> Travel {
         let ((shortest, longest), lost_per_million) = {
             let inner = self.inner.lock();
             if inner.cut.contains(&(from, to)) {
-                return None;
+                return Travel::Waits;
             }
             let delay = inner.slow.get(&(from, to)).copied().unwrap_or(inner.delay);
             (delay, inner.lost_per_million)
         };
         if lost_per_million > 0 && self.rng.below(1_000_000) < lost_per_million {
             self.reset(from, to);
-            return None;
+            return Travel::Lost;
         }
         let spread = u64::try_from((longest - shortest).as_nanos()).unwrap_or(u64::MAX);
         let chance = if spread == 0 { 0 } else { self.rng.below(spread) };
-        Some(shortest + Duration::from_nanos(chance))
+        Travel::Takes(shortest + Duration::from_nanos(chance))
     }
 }
 
@@ -292,7 +329,11 @@ mod tests {
         let delays = |seed| {
             let network = MemoryNetwork::new(seed);
             network.set_delay(Duration::from_millis(1), Duration::from_millis(100));
-            (0..50).map(|_| network.travel(NodeId(1), NodeId(2)).unwrap()).collect::<Vec<_>>()
+            let travel = |_| match network.travel(NodeId(1), NodeId(2)) {
+                Travel::Takes(time) => time,
+                other => panic!("{other:?}"),
+            };
+            (0..50).map(travel).collect::<Vec<_>>()
         };
         assert_eq!(delays(42), delays(42));
         assert_ne!(delays(42), delays(43));

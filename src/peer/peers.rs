@@ -224,7 +224,7 @@ impl Peers {
             if permit.is_none() {
                 metrics.overloaded.inc();
             }
-            let received = bulk::receive(wire, node, inbox, permit).await;
+            let received = bulk::receive(wire, options, node, inbox, permit).await;
             if let Err(reason) = received {
                 tracing::warn!(peer = %node, reason, "a long body did not arrive whole");
             }
@@ -303,7 +303,7 @@ impl Transport for Peers {
             .await
             .unwrap_or(Err(ConnectError::TimedOut))
             .map_err(|error| PeerError::not_sent(error.to_string()))?;
-        bulk::send(wire, channel, header, body).await
+        bulk::send(wire, options, channel, header, body).await
     }
 
     fn is_connected(&self, to: NodeId) -> bool {

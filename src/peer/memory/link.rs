@@ -1,4 +1,4 @@
-//! One direction of a stream in memory: a pipe that delays, loses and breaks.
+//! One direction of a stream in memory: a pipe that delays, holds up and breaks.
 //!
 //! Promises: messages leave in the order they entered, each at its own time but never before the
 //! one ahead of it; after a lost message nothing more arrives, as on a TCP connection. Relies on:
@@ -47,7 +47,7 @@ async fn depart(
             message = entered.recv() => message,
         };
         let Some(message) = message else { return };
-        let Some(time) = network.travel(from, to) else {
+        let Some(time) = network.depart((from, to), broken).await else {
             // Lost: what follows must not arrive either, and the end must not be seen.
             broken.cancelled().await;
             return;

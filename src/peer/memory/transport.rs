@@ -18,7 +18,9 @@ use super::link::carry;
 use super::{Member, MemoryNetwork, Wire};
 use crate::model::NodeId;
 use crate::peer::{Channel, Lane, PeerError, PeerStream, Refused, Transport};
-use crate::runtime::limits::{PEER_BULK_QUEUE, PEER_FRAME_BYTES_MAX, PEER_STREAM_QUEUE};
+use crate::runtime::limits::{
+    PEER_BULK_ANSWER_MAX, PEER_BULK_QUEUE, PEER_FRAME_BYTES_MAX, PEER_STREAM_QUEUE,
+};
 use crate::runtime::{Env, Moment};
 
 /// The transport of one node on a [`MemoryNetwork`]. Cheap to clone.
@@ -47,18 +49,16 @@ impl MemoryTransport {
         &self,
         to: NodeId,
         serve: impl Future<Output = Result<Bytes, Refused>> + Send + 'static,
-        theirs: &Member,
+        (wire, theirs): (&Wire, &Member),
     ) -> Result<Bytes, Refused> {
-        let Some(there) = self.network.travel(self.node, to) else {
-            return std::future::pending().await;
-        };
         let (answer, answered) = oneshot::channel();
-        let (network, node) = (self.network.clone(), self.node);
+        let (network, node, broken) = (self.network.clone(), self.node, wire.broken.clone());
         // On the other node's tasks: it goes on when the caller gives up, and stops with that node.
         theirs.env.tasks.spawn("memory-call", async move {
+            let Some(there) = network.depart((node, to), &broken).await else { return };
             sleep(there).await;
             let result = serve.await;
-            if let Some(back) = network.travel(to, node) {
+            if let Some(back) = network.depart((to, node), &broken).await {
                 sleep(back).await;
                 // A caller that gave up does not need the answer.
                 drop(answer.send(result));
@@ -104,7 +104,7 @@ impl Transport for MemoryTransport {
         };
         tokio::select! {
             biased;
-            result = self.exchange(to, serve, &theirs) => verdict(result),
+            result = self.exchange(to, serve, (&wire, &theirs)) => verdict(result),
             () = wire.broken.cancelled() => Err(PeerError::unknown("the connection broke")),
             () = sleep(time) => Err(PeerError::unknown(format!("no answer within {time:?}"))),
         }
@@ -130,10 +130,7 @@ impl Transport for MemoryTransport {
         self.env.tasks.spawn("memory-stream", outward);
         theirs.env.tasks.spawn("memory-stream", inward);
         theirs.env.tasks.spawn("memory-inbox-stream", async move {
-            let Some(time) = network.travel(from, to) else {
-                broken.cancelled().await;
-                return;
-            };
+            let Some(time) = network.depart((from, to), &broken).await else { return };
             if broken.run_until_cancelled(sleep(time)).await.is_some() {
                 theirs.inbox.stream(from, channel, header, stream).await;
             }
@@ -153,7 +150,7 @@ impl Transport for MemoryTransport {
         let (deliver, received) = mpsc::channel(PEER_BULK_QUEUE);
         let (inbox, from) = (Arc::clone(&theirs.inbox), self.node);
         let serve = async move { inbox.bulk(from, channel, header, received).await };
-        let answer = self.exchange(to, serve, &theirs);
+        let answer = self.exchange(to, serve, (&wire, &theirs));
         tokio::pin!(answer);
         let send = send_body(&self.network, (from, to), body, deliver, &wire);
         tokio::select! {
@@ -165,6 +162,9 @@ impl Transport for MemoryTransport {
             biased;
             result = answer => verdict(result),
             () = wire.broken.cancelled() => Err(PeerError::unknown("the connection broke")),
+            () = sleep(PEER_BULK_ANSWER_MAX) => {
+                Err(PeerError::unknown(format!("no answer within {PEER_BULK_ANSWER_MAX:?}")))
+            }
         }
     }
 
@@ -188,7 +188,8 @@ async fn send_body(
     let feed = async {
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|e| format!("the body's source failed: {e}"))?;
-            let Some(time) = network.travel(from, to) else { return std::future::pending().await };
+            let departed = network.depart((from, to), &wire.broken).await;
+            let Some(time) = departed else { return std::future::pending().await };
             sleep(time).await;
             if deliver.send(Ok(chunk)).await.is_err() {
                 // The inbox is about to answer without the rest.

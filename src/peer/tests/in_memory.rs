@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 
 use super::support::{A, B, Desk, ECHO, TIME};
 use crate::model::NodeId;
 use crate::peer::memory::OpenDoor;
 use crate::peer::{Lane, MemoryNetwork, MemoryTransport, PeerError, Transport};
 use crate::runtime::Env;
+use crate::runtime::limits::PEER_SILENCE_MAX;
 
 fn attach(network: &MemoryNetwork, node: NodeId) -> (MemoryTransport, Arc<Desk>) {
     let desk = Arc::new(Desk::default());
@@ -35,6 +37,30 @@ async fn a_one_way_cut_loses_answers_first_and_the_connection_later() {
     assert!(!a.is_connected(B) && !b.is_connected(A));
     network.heal(B, A);
     assert!(a.call(B, ECHO, Lane::Data, Bytes::new(), second).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_at_a_short_cut_arrives_when_it_is_healed() {
+    let network = MemoryNetwork::new(1);
+    let ((a, _), (_b, desk)) = (attach(&network, A), attach(&network, B));
+    let mut kept = a.open_stream(B, ECHO, Lane::Data, Bytes::from("head")).await.unwrap();
+    assert_eq!(kept.recv.recv().await.unwrap(), "head");
+    network.cut(B, A);
+    kept.send.send(Bytes::from("under way")).await.unwrap();
+    let body = stream::iter([Ok(Bytes::from("snapshot"))]).boxed();
+    let sent = a.send_bulk(B, ECHO, Bytes::new(), body);
+    let heal = async {
+        // Long enough to be stuck, too short to be noticed.
+        tokio::time::sleep(PEER_SILENCE_MAX / 2).await;
+        assert_eq!(desk.bulk_bytes.load(Ordering::SeqCst), 8, "only the answer is missing");
+        network.heal(B, A);
+    };
+    let (sent, ()) = tokio::time::timeout(PEER_SILENCE_MAX * 2, async { tokio::join!(sent, heal) })
+        .await
+        .unwrap();
+    assert!(sent.is_ok(), "{sent:?}");
+    let echoed = tokio::time::timeout(PEER_SILENCE_MAX, kept.recv.recv()).await;
+    assert_eq!(echoed.unwrap().unwrap(), "under way");
 }
 
 #[tokio::test]

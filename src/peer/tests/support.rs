@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use crate::model::{ClusterId, Incarnation, NodeId};
+use crate::peer::hello::PROTOCOL;
 use crate::peer::{
     Channel, Doorkeeper, Hello, Inbox, MemoryNetwork, PEER_PATH, PeerMetrics, PeerOptions,
     PeerStream, Peers, Refusal, Refused, Transport,
@@ -24,7 +25,7 @@ pub(super) const B: NodeId = NodeId(2);
 
 /// Answers with what was asked; streams and bodies likewise.
 pub(super) const ECHO: Channel = Channel(1);
-/// Waits for `release`; streams are kept unread.
+/// Waits for `release`, with a body once it is whole; streams are kept unread.
 pub(super) const HOLD: Channel = Channel(2);
 /// Refuses.
 pub(super) const REFUSE: Channel = Channel(3);
@@ -103,6 +104,9 @@ impl Inbox for Desk {
                 }
             }
         }
+        if channel == HOLD {
+            self.released.notified().await;
+        }
         Ok(Bytes::from(format!("{}:{:016x}", String::from_utf8_lossy(&header), hash.digest())))
     }
 }
@@ -130,7 +134,7 @@ impl Door {
 impl Doorkeeper for Door {
     fn hello(&self) -> Hello {
         Hello {
-            protocol: 1,
+            protocol: PROTOCOL,
             cluster: Some(ClusterId(5)),
             node: self.node,
             incarnation: Incarnation(self.node.0),
