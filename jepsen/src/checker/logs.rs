@@ -45,6 +45,11 @@ const ALLOWED: &[(&[&str], &str)] = &[
         "the disk failed on purpose; the node must stop rather than acknowledge what is not on it",
     ),
     (
+        &["openraft::", "cannot sync log segment"],
+        "Raft's own words for the same failed sync, which it is told of before the node ends",
+    ),
+    (&["openraft::", "cannot write log segment"], "Raft's own words for the same failed write"),
+    (
         &["the group has stopped"],
         "what follows from a poisoned log; the replica takes part in nothing any more",
     ),
@@ -210,6 +215,12 @@ mod tests {
         let verdict = of("ERROR the log is poisoned reason=\"write failed\"\n");
         assert_eq!(verdict.validity, Validity::Valid, "{verdict:?}");
         assert_eq!(verdict.figures["allowed"], 1);
+        let verdict =
+            of("2026-11-21T15:00:00Z ERROR openraft::core::raft_core: RaftCore::main error: \
+                          when Write Log: cannot sync log segment log/segment-0000000001.log\n");
+        assert_eq!(verdict.validity, Validity::Valid, "Raft says it too: {verdict:?}");
+        let verdict = of("2026-11-21T15:00:00Z ERROR openraft::core: when Apply: strange\n");
+        assert_eq!(verdict.validity, Validity::Invalid);
         let verdict = of("thread 'x' panicked at src/a.rs: the log is poisoned\n");
         assert_eq!(verdict.validity, Validity::Invalid);
     }
