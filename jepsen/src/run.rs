@@ -88,7 +88,8 @@ pub async fn run(options: &TestOptions, progress: &Progress) -> Result<Finished,
     verdicts.extend([Some(seen.recovery), seen.replicas].into_iter().flatten());
     let mut findings = Vec::new();
     if !attached {
-        let searched = logs::search(&logs);
+        let searched =
+            logs::search(&logs, plan.names().iter().any(|name| name.starts_with("files")));
         findings = searched.anomalies.iter().filter_map(finding).collect();
         verdicts.push(searched);
     }

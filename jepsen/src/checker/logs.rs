@@ -68,9 +68,13 @@ const ALLOWED: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Searches the logs of the nodes.
-pub fn search(files: &[(u32, PathBuf)]) -> Verdict {
-    let mut found = Found::default();
+/// What a node may say when it refuses to open a file that was damaged on purpose, and only then.
+const REFUSES_DAMAGE: &[&str] = &["error: ", ": corrupt at offset "];
+
+/// Searches the logs of the nodes. `damaged`: files were damaged on purpose in this run, so a node may
+/// refuse to start on one, by name and offset.
+pub fn search(files: &[(u32, PathBuf)], damaged: bool) -> Verdict {
+    let mut found = Found { damaged, ..Found::default() };
     for (node, path) in files {
         if let Err(error) = found.read(*node, path) {
             found.unread.push(format!("node {node}: {error}"));
@@ -81,6 +85,7 @@ pub fn search(files: &[(u32, PathBuf)]) -> Verdict {
 
 #[derive(Debug, Default)]
 struct Found {
+    damaged: bool,
     lines: u64,
     allowed: u64,
     bad: u64,
@@ -105,7 +110,8 @@ impl Found {
     fn line(&mut self, node: u32, number: u64, line: &str) {
         self.lines += 1;
         let Some(kind) = judge(line) else { return };
-        let Some(kind) = kind else {
+        let refuses = self.damaged && REFUSES_DAMAGE.iter().all(|text| line.contains(text));
+        let Some(kind) = kind.filter(|kind| *kind == "panic" || !refuses) else {
             self.allowed += 1;
             return;
         };
@@ -182,7 +188,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1.log");
         std::fs::write(&path, text).unwrap();
-        search(&[(1, path)])
+        search(&[(1, path)], false)
     }
 
     #[test]
@@ -226,8 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_file_is_allowed_only_where_files_were_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.log");
+        let line =
+            "error: log/segment-0000000001.log: corrupt at offset 116224: the checksum is wrong";
+        std::fs::write(&path, format!("{line}\n")).unwrap();
+        let files = [(1, path)];
+        assert_eq!(search(&files, false).validity, Validity::Invalid);
+        assert_eq!(search(&files, true).validity, Validity::Valid);
+    }
+
+    #[test]
     fn a_log_that_is_not_there_is_not_a_pass() {
-        let verdict = search(&[(1, PathBuf::from("/nowhere/1.log"))]);
+        let verdict = search(&[(1, PathBuf::from("/nowhere/1.log"))], false);
         assert_eq!(verdict.validity, Validity::Unknown);
     }
 }
