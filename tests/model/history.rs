@@ -276,8 +276,8 @@ impl World {
             self.replicas.push(replica);
             self.skew.push(self.rng.u64(..40));
         } else if let (Some(hearer), true, false) = (heard, staying > 2, leaver.retired) {
-            self.replicas[hearer].flush();
             members.all.remove(&leaver.actor.into());
+            self.replicas[hearer].flush();
             self.counts.left += 1;
             self.replicas[at].retired = true;
         } else {
