@@ -74,6 +74,8 @@ pub struct LostRecord {
     pub hlc: Hlc,
     /// What swept or outranked it.
     pub by: Dot,
+    /// Whether it was swept. The record of one that was outranked is replaced by that of its sweeping.
+    pub swept: bool,
     /// What it was, while it is kept.
     pub content: Option<Content>,
 }
