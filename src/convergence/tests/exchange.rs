@@ -126,8 +126,11 @@ async fn one(seed: u64) {
     let mut all = Vec::new();
     for replica in &replicas {
         let page = replica.shard.conflicts(None, 10_000, Bytes::new()).await.unwrap();
-        let mut lost: Vec<_> =
-            page.records.into_iter().map(|lost| (lost.key, lost.field, lost.dot, lost.by)).collect();
+        let mut lost: Vec<_> = page
+            .records
+            .into_iter()
+            .map(|lost| (lost.key, lost.field, lost.dot, lost.by))
+            .collect();
         lost.sort();
         all.push(lost);
         assert_eq!(replica.shard.totals(Bytes::new()).await.unwrap().open, 0);

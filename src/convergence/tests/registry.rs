@@ -46,8 +46,15 @@ fn start(home: &Home) -> Life {
     let (log, state) = home.cellar(&env).unwrap();
     let driver = drive(&env, &log);
     let (_sender, catalog) = watch::channel(None);
-    let foundation =
-        Foundation { node: NodeId(1), home: 7, env, log: log.clone(), state: state.clone(), catalog };
+    let foundation = Foundation {
+        node: NodeId(1),
+        home: 7,
+        log_bytes: 1 << 20,
+        env,
+        log: log.clone(),
+        state: state.clone(),
+        catalog,
+    };
     Life { shards: Shards::new(foundation), log, state, driver }
 }
 
