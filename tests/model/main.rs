@@ -13,6 +13,7 @@
 
 mod asks;
 mod history;
+mod others;
 mod replica;
 mod rules;
 mod sweep;

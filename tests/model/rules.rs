@@ -51,6 +51,11 @@ impl Broken {
         matches!(self, Self::ShipsUnflushed | Self::SameActor)
     }
 
+    /// Whether operations come up that remove what is not known yet.
+    pub const fn takes_uncovered(self) -> bool {
+        self.takes_gaps() || matches!(self, Self::RemovesAboveVector)
+    }
+
     /// Whether gaps come up, which a replica of the design would refuse.
     pub const fn takes_gaps(self) -> bool {
         matches!(self, Self::NoBaseCheck | Self::ShipsUnflushed | Self::SameActor)
