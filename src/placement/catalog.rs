@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::codec::{self, CodecError};
+use crate::model::eventual::DataType;
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRange};
 use crate::runtime::limits::{HISTORY_MS_DEFAULT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -94,6 +95,8 @@ pub struct NamespaceEntry {
     /// The epoch since which its history has no gap: that of switching it on again; 0: it was never
     /// switched off and on.
     pub recorded_since: u64,
+    /// What its values are; there exactly if it is eventual. Never changes.
+    pub data_type: Option<DataType>,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -146,6 +149,7 @@ impl NamespaceEntry {
             history_ms: HISTORY_MS_DEFAULT,
             epoch,
             recorded_since: 0,
+            data_type: None,
         }
     }
 }

@@ -99,8 +99,17 @@ impl Catalog {
         let Settings { mode, layout, limits, quota, history_ms } = settings;
         let epoch = self.epoch + 1;
         let recorded_since = 0;
-        let entry =
-            NamespaceEntry { id, mode, layout, limits, quota, history_ms, epoch, recorded_since };
+        let entry = NamespaceEntry {
+            id,
+            mode,
+            layout,
+            limits,
+            quota,
+            history_ms,
+            epoch,
+            recorded_since,
+            data_type: None,
+        };
         self.namespaces.insert(name.to_owned(), entry);
         self.next_namespace = self.next_namespace.max(NamespaceId(id.0 + 1));
         Ok(Change::Made)

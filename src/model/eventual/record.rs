@@ -35,11 +35,25 @@ pub enum Record {
         /// The time.
         before: Hlc,
     },
+    /// The shard was closed in good order: if this is the last record its actor goes on.
+    Closed,
+    /// A part of the bytes of a record that is too long for one entry. A record whose last part is
+    /// missing was never flushed whole, and counts as not written.
+    Piece {
+        /// How many parts came before.
+        at: u64,
+        /// How many follow.
+        left: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
 }
 
 /// Some cells of a state sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
+    /// What the source had applied when it read them.
+    pub vector: Vector,
     /// The cells as they are now; `None` where one is gone.
     pub cells: Vec<(Bytes, Field, Option<Cell>)>,
     /// Records that the source had of keys in this part.
