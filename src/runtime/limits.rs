@@ -6,6 +6,7 @@
 mod client;
 mod consensus;
 mod convergence;
+mod exchange;
 mod http;
 mod model;
 mod peer;
@@ -19,6 +20,7 @@ mod upkeep;
 pub use client::*;
 pub use consensus::*;
 pub use convergence::*;
+pub use exchange::*;
 pub use http::*;
 pub use model::*;
 pub use peer::*;
