@@ -68,12 +68,6 @@ pub const EVENTUAL_ONCE_FORGET: usize = 4;
 /// Bytes of lost values that a shard keeps; beyond it the oldest lose theirs and keep their names.
 pub const LOST_VALUE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Siblings from which on a write is answered with a warning, and ...
-pub const SIBLINGS_WARN: usize = 25;
-
-/// ... beyond which it is refused: somebody must merge.
-pub const SIBLINGS_MAX: usize = 100;
-
 /// Buckets of a digest as words of a bit set.
 pub const BUCKET_WORDS: usize = 64;
 
