@@ -14,6 +14,24 @@ pub mod cell;
 pub mod dot;
 pub mod op;
 
+use serde::{Deserialize, Serialize};
+
 pub use cell::{Cell, Content, Swept, Version};
 pub use dot::{Actor, Dot, Hlc, Vector};
 pub use op::{Act, CellChange, Field, FieldKind, Op, Put, Removed};
+
+/// What the values of an eventual namespace are, and so how concurrent writes come together. New
+/// types go to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum DataType {
+    /// The last write wins, and the others are lost by name.
+    Lww,
+    /// All concurrent values stand beside each other until somebody merges them.
+    Mv,
+    /// A number that is added to.
+    Counter,
+    /// Texts, of which an addition beats a concurrent removal.
+    Set,
+    /// A JSON object, field by field.
+    Map,
+}
