@@ -35,6 +35,7 @@ mod scan;
 mod serve;
 mod spaces;
 mod steps;
+mod topology;
 mod txn;
 mod view;
 mod watch;

@@ -250,7 +250,7 @@ pub(super) fn title(code: &str) -> &'static str {
         "too_many_watches" => "The node serves as many watches as it can",
         "confirmation_missing" => "The request needs a confirmation",
         "method_not_allowed" => "The resource does not know this method",
-        "mode_unsupported" => "The namespace's mode is not served by this release",
+        "mode_unsupported" => "The namespace's mode or type does not promise this",
         "key_too_long" => "The key is too long",
         "too_large" => "The body is too large",
         "request_timeout" => "The request's body did not arrive in time",
@@ -282,7 +282,7 @@ mod tests {
         let table = [
             (ErrorKind::Invalid { reason: reason() }, 400, "invalid"),
             (ErrorKind::NamespaceNotFound { name: reason() }, 404, "namespace_not_found"),
-            (ErrorKind::ModeUnsupported { name: reason() }, 422, "mode_unsupported"),
+            (ErrorKind::ModeUnsupported { reason: reason() }, 422, "mode_unsupported"),
             (ErrorKind::KeyTooLong { bytes: 2, limit: 1 }, 414, "key_too_long"),
             (ErrorKind::TooLarge { limit: 1 }, 413, "too_large"),
             (refused(RefusalCode::IdTaken), 409, "refused"),

@@ -44,11 +44,11 @@ pub enum ErrorKind {
         /// The namespace.
         name: String,
     },
-    /// The namespace's mode cannot do this in this release.
-    #[error("namespace {name:?} is eventual, which this release does not serve")]
+    /// The namespace's mode, or its type, cannot promise this.
+    #[error("{reason}")]
     ModeUnsupported {
-        /// The namespace.
-        name: String,
+        /// What it cannot promise, and what to do.
+        reason: String,
     },
     /// The key is longer than its namespace allows.
     #[error("the key has {bytes} bytes, the limit is {limit}")]

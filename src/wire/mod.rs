@@ -36,8 +36,8 @@ pub use scans::{
     WatchRow,
 };
 pub use spaces::{
-    NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
-    NamespacesView,
+    LinkMode, NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
+    NamespacesView, SiteLink, Topology,
 };
 
 /// The group that answered: a number. On every answer that belongs to a group.

@@ -83,7 +83,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             BODY,
             ONCE,
             CATALOG,
-            &[(409, &["namespace_exists", "namespace_deleted"]), (422, &["mode_unsupported"])],
+            &[(409, &["namespace_exists", "namespace_deleted"])],
         ],
         "get_namespace" => &[EVERY, SPACE],
         "change_namespace" => {
