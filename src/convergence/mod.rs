@@ -10,7 +10,9 @@
 //! losses are final only when every member has said so (R6). Relies on `model::eventual` for what
 //! operations mean, on `storage` for the log and rows, on the catalog for which namespaces there are.
 
+pub mod registry;
 pub mod shard;
+pub mod stream;
 pub mod words;
 
 use crate::model::NamespaceId;
@@ -25,4 +27,16 @@ pub use words::{
 /// The group that stands for a namespace's shard in log and state.
 pub const fn storage_group(namespace: NamespaceId) -> crate::storage::GroupId {
     EVENTUAL_GROUP_BASE + namespace.0
+}
+
+pub use crate::model::eventual::Reached as Heads;
+
+/// Reads an operation as it stands in the log.
+pub fn decode_op(
+    bytes: &bytes::Bytes,
+) -> Result<crate::model::eventual::Op, crate::model::codec::CodecError> {
+    match crate::model::eventual::Record::decode(bytes)? {
+        crate::model::eventual::Record::Op(op) => Ok(op),
+        _ => Err(crate::model::codec::CodecError::Empty { what: "op" }),
+    }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::words::*;
-use crate::model::eventual::{Actor, DataType, Dot, Heads, Op, Shown, Vector};
+use crate::model::eventual::{Actor, DataType, Dot, Op, Reached as Heads, Shown, Vector};
 use crate::model::{NamespaceId, NodeId};
 use crate::runtime::Moment;
 
@@ -56,7 +56,7 @@ impl Shard {
     pub fn vectors(&self) -> watch::Receiver<Arc<Vector>> {
         unimplemented!()
     }
-    pub fn base(&self) -> Vector {
+    pub fn base(&self) -> Base {
         unimplemented!()
     }
     pub fn log_first(&self) -> u64 {

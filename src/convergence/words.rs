@@ -9,9 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::eventual::{
-    Ask, Cell, Dot, Field, Hlc, LostRecord, Op, Refusal, Seen, Shown, Vector,
-};
+use crate::model::eventual::{Ask, Cell, Dot, Field, Hlc, LostRecord, Op, Refusal, Shown, Vector};
 use crate::runtime::Moment;
 use crate::runtime::limits::BUCKET_WORDS;
 
@@ -23,7 +21,7 @@ pub struct WriteRequest {
     /// What is to be done with it.
     pub ask: Ask,
     /// What the client had been shown.
-    pub seen: Seen,
+    pub seen: Option<Vec<Dot>>,
     /// Hashes of the client's once key and of the request's body.
     pub once: Option<(u64, u64)>,
     /// Whether the answer says what the key holds afterwards.
@@ -239,6 +237,8 @@ pub struct Digest {
     pub buckets: Vec<u128>,
     /// One for each bucket: what is lost.
     pub losses: Vec<u128>,
+    /// Whether it says something: no part of a state sync is here without what it stands on.
+    pub settled: bool,
 }
 
 /// What an audit found.
@@ -248,4 +248,13 @@ pub struct Audit {
     pub wrong: Vec<usize>,
     /// Rows that were read.
     pub rows: u64,
+}
+
+/// Where a log begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Index.
+    pub index: u64,
+    /// Vector.
+    pub vector: Vector,
 }

@@ -8,7 +8,6 @@
 //! a peer is said to have, it has flushed. Relies on the shard to refuse what does not follow.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -28,7 +27,6 @@ use crate::runtime::{Env, Moment};
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) shard: Shard,
-    pub(super) me: NodeId,
     pub(super) env: Env,
     pub(super) metrics: StreamMetrics,
     hold: Mutex<Hold>,
@@ -53,7 +51,7 @@ struct Peer {
 
 /// What came of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intake {
+pub(super) enum Intake {
     /// It was taken, though perhaps a part of it waits.
     Taken,
     /// Too much would have waited: the stream must be asked for anew.
@@ -62,10 +60,9 @@ pub enum Intake {
 
 impl Exchange {
     /// The exchange of a shard.
-    pub fn new(shard: Shard, me: NodeId, env: Env, metrics: StreamMetrics) -> Self {
+    pub fn new(shard: Shard, env: Env, metrics: StreamMetrics) -> Self {
         Self {
             shard,
-            me,
             env,
             metrics,
             hold: Mutex::default(),
@@ -294,4 +291,3 @@ pub(super) fn root(digest: &Digest) -> Option<(u128, u128)> {
         (digest.root, xxhash_rust::xxh3::xxh3_128(&losses))
     })
 }
-

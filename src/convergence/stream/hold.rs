@@ -7,16 +7,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::eventual::{Act, Actor, Op, Vector};
+use bytes::Bytes;
+
+use crate::model::eventual::{Act, Actor, CellChange, Content, Op, Vector};
 use crate::runtime::limits::{HOLD_BYTES_MAX, HOLD_OPS_MAX};
 
 /// There is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub(super) struct Full;
 
 /// The operations that wait, of one namespace.
 #[derive(Debug, Default)]
-pub struct Hold {
+pub(super) struct Hold {
     waiting: BTreeMap<Actor, BTreeMap<u64, (Op, usize)>>,
     ops: usize,
     bytes: usize,
@@ -24,12 +26,12 @@ pub struct Hold {
 
 impl Hold {
     /// How many wait.
-    pub const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.ops
     }
 
     /// Whether this operation waits.
-    pub fn has(&self, op: &Op) -> bool {
+    pub(super) fn has(&self, op: &Op) -> bool {
         self.waiting.get(&op.dot.actor).is_some_and(|ops| ops.contains_key(&op.dot.counter))
     }
 
@@ -38,7 +40,7 @@ impl Hold {
     /// # Errors
     ///
     /// When there is no room; the operation is not kept.
-    pub fn add(&mut self, op: Op) -> Result<(), Full> {
+    pub(super) fn add(&mut self, op: Op) -> Result<(), Full> {
         if self.has(&op) {
             return Ok(());
         }
@@ -54,7 +56,11 @@ impl Hold {
 
     /// Takes out what follows now, in an order in which it can be applied, and forgets what is known.
     /// `paused` says which operations must go on waiting.
-    pub fn take_ready(&mut self, vector: &Vector, mut paused: impl FnMut(&Op) -> bool) -> Vec<Op> {
+    pub(super) fn take_ready(
+        &mut self,
+        vector: &Vector,
+        mut paused: impl FnMut(&Op) -> bool,
+    ) -> Vec<Op> {
         let mut have = vector.clone();
         let mut ready = Vec::new();
         let actors: Vec<Actor> = self.waiting.keys().copied().collect();
@@ -97,7 +103,7 @@ impl Hold {
 }
 
 /// Whether an operation is the next of its actor, and all that it removes is known.
-pub fn follows(vector: &Vector, op: &Op) -> bool {
+pub(super) fn follows(vector: &Vector, op: &Op) -> bool {
     let is_next = op.dot.counter == vector.of(op.dot.actor) + 1;
     is_next
         && match &op.act {
@@ -114,25 +120,24 @@ fn weight(op: &Op) -> usize {
     const SMALL: usize = 128;
     match &op.act {
         Act::Write { key, changes, .. } => {
-            let of_change = |change: &crate::model::eventual::CellChange| {
-                let path: usize = change.field.path.iter().map(bytes::Bytes::len).sum();
+            let of_change = |change: &CellChange| {
+                let path: usize = change.field.path.iter().map(Bytes::len).sum();
                 let put = change.put.as_ref().map_or(0, |put| match &put.content {
-                    crate::model::eventual::Content::Value { value, .. } => value.len(),
+                    Content::Value { value, .. } => value.len(),
                     _ => 0,
                 });
                 SMALL + path + put + change.removes.len() * SMALL / 2
             };
             SMALL + key.len() + changes.iter().map(of_change).sum::<usize>()
         }
-        Act::Beat { vector } => SMALL + vector.0.len() * SMALL / 2,
+        Act::Beat { vector, .. } => SMALL + vector.0.len() * SMALL / 2,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::eventual::{CellChange, Dot, Field, Hlc, Removed};
-    use bytes::Bytes;
+    use crate::model::eventual::{Dot, Field, Hlc, Removed};
 
     fn actor(node: u64) -> Actor {
         Actor { node, home: 1, run: 1 }

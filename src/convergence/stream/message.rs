@@ -21,14 +21,15 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::convergence::Heads;
 use crate::convergence::words::{BucketSet, SnapshotPage};
 use crate::model::NamespaceId;
 use crate::model::codec::{self, CodecError};
-use crate::model::eventual::{Actor, Heads, Vector};
+use crate::model::eventual::{Actor, Vector};
 
 /// What a subscriber asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
+pub(super) struct Hello {
     /// Of which namespace.
     pub namespace: NamespaceId,
     /// What the subscriber has flushed and applied.
@@ -39,7 +40,7 @@ pub struct Hello {
 
 /// How a stream is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
+pub(super) struct Terms {
     /// Whether others' writes are sent at once, too.
     pub all: bool,
     /// Whether the stream ends when the subscriber has what the source has now.
@@ -56,7 +57,7 @@ pub struct Terms {
 
 /// What a subscriber says later. New kinds go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Asked {
+pub(super) enum Asked {
     /// Something was taken off the stream.
     Taken {
         /// Its bytes.
@@ -78,7 +79,7 @@ pub enum Asked {
 
 /// What a replica has, and the sum of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(super) struct State {
     /// What it has.
     pub vector: Vector,
     /// Of its rows and losses, exactly then; `None` while they say nothing, in a state sync.
@@ -87,7 +88,7 @@ pub struct State {
 
 /// What a source says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(super) enum Said {
     /// Operations as they stand in the source's log, in its order.
     Ops(Vec<Bytes>),
     /// How far the source is.
@@ -120,24 +121,24 @@ enum Wire {
 
 impl Hello {
     /// As bytes.
-    pub fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         codec::seal(self, &[])
     }
 
     /// From bytes.
-    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
         plain("hello of a stream", bytes)
     }
 }
 
 impl Asked {
     /// As bytes.
-    pub fn encode(&self) -> Bytes {
+    pub(super) fn encode(&self) -> Bytes {
         codec::seal(self, &[])
     }
 
     /// From bytes.
-    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
         plain("subscriber's message", bytes)
     }
 }
@@ -146,7 +147,7 @@ const SAID: &str = "source's message";
 
 impl Said {
     /// As bytes.
-    pub fn encode(self) -> Bytes {
+    pub(super) fn encode(self) -> Bytes {
         let wire = match self {
             Self::Ops(ops) => {
                 let lengths = ops.iter().map(|op| u32::try_from(op.len()).unwrap_or(u32::MAX));
@@ -166,7 +167,7 @@ impl Said {
     }
 
     /// From bytes.
-    pub fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
+    pub(super) fn decode(bytes: &Bytes) -> Result<Self, CodecError> {
         let (wire, mut tail) = codec::open::<Wire>(SAID, bytes)?;
         let said = match wire {
             Wire::Ops(lengths) => {
@@ -194,10 +195,7 @@ impl Said {
     }
 }
 
-fn plain<T: for<'a> Deserialize<'a>>(
-    what: &'static str,
-    bytes: &Bytes,
-) -> Result<T, CodecError> {
+fn plain<T: for<'a> Deserialize<'a>>(what: &'static str, bytes: &Bytes) -> Result<T, CodecError> {
     let (value, tail) = codec::open(what, bytes)?;
     codec::no_tail(what, &tail)?;
     Ok(value)

@@ -13,21 +13,21 @@ use crate::runtime::metrics::Metrics;
 
 /// Which peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PeerLabel {
+pub(super) struct PeerLabel {
     /// Its node id.
     pub peer: u64,
 }
 
 /// What bytes were for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct KindLabel {
+pub(super) struct KindLabel {
     /// `ops`, `vectors` or `rows`.
     pub kind: &'static str,
 }
 
 /// What bytes on a stream are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Operations.
     Ops,
     /// Hellos, vectors, credit.
@@ -90,11 +90,7 @@ impl StreamMetrics {
                 "Streams ended because too much would have waited",
                 new.overflows.clone(),
             );
-            r.register(
-                "broken_streams",
-                "Streams that broke the protocol",
-                new.broken.clone(),
-            );
+            r.register("broken_streams", "Streams that broke the protocol", new.broken.clone());
             r.register("state_syncs", "State syncs completed here", new.state_syncs.clone());
             r.register(
                 "state_syncs_begun",

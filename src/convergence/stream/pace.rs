@@ -10,19 +10,19 @@ use crate::runtime::Moment;
 
 /// Spreads bytes over time.
 #[derive(Clone, Copy, Debug)]
-pub struct Pacer {
+pub(super) struct Pacer {
     bytes_per_s: Option<u64>,
     free_at: Moment,
 }
 
 impl Pacer {
     /// A pacer of this rate; `None` lets everything pass.
-    pub const fn new(bytes_per_s: Option<u64>) -> Self {
+    pub(super) const fn new(bytes_per_s: Option<u64>) -> Self {
         Self { bytes_per_s, free_at: Moment(0) }
     }
 
     /// How long these bytes must wait; they count as sent then.
-    pub fn wait(&mut self, bytes: usize, now: Moment) -> Duration {
+    pub(super) fn wait(&mut self, bytes: usize, now: Moment) -> Duration {
         let Some(rate) = self.bytes_per_s.filter(|rate| *rate > 0) else { return Duration::ZERO };
         let start = self.free_at.max(now);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -37,7 +37,7 @@ const DAY_HOURS: u64 = 24;
 
 /// How long it is until the hours of a link begin, or, within them, until they end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hours {
+pub(super) enum Hours {
     /// It carries, and for so long.
     Open(Duration),
     /// It does not, and for so long.
@@ -45,7 +45,7 @@ pub enum Hours {
 }
 
 /// Where the wall clock stands in a link's hours; over midnight when the second is the smaller one.
-pub fn hours(hours: Option<(u8, u8)>, wall_ms: u64) -> Hours {
+pub(super) fn hours(hours: Option<(u8, u8)>, wall_ms: u64) -> Hours {
     let Some((since, until)) = hours else { return Hours::Open(Duration::MAX) };
     let of_day = wall_ms % (DAY_HOURS * HOUR_MS);
     let to = |hour: u8| {

@@ -14,14 +14,14 @@ use crate::runtime::limits::PRIMARY_KEPT;
 
 /// The first source of each actor, and what the others are to be told.
 #[derive(Debug, Default)]
-pub struct Primaries {
+pub(super) struct Primaries {
     first: BTreeMap<Actor, (NodeId, Moment)>,
     pruned: BTreeMap<NodeId, BTreeSet<Actor>>,
 }
 
 impl Primaries {
     /// An operation of the actor has come from this source.
-    pub fn came(&mut self, actor: Actor, from: NodeId, is_new: bool, now: Moment) {
+    pub(super) fn came(&mut self, actor: Actor, from: NodeId, is_new: bool, now: Moment) {
         let (first, at) = self.first.entry(actor).or_insert((from, now));
         if *first == from {
             *at = now;
@@ -41,12 +41,12 @@ impl Primaries {
     }
 
     /// What a source is to be told now.
-    pub fn take_pruned(&mut self, source: NodeId) -> Vec<Actor> {
+    pub(super) fn take_pruned(&mut self, source: NodeId) -> Vec<Actor> {
         self.pruned.remove(&source).into_iter().flatten().collect()
     }
 
     /// A source's stream has ended.
-    pub fn ended(&mut self, source: NodeId) {
+    pub(super) fn ended(&mut self, source: NodeId) {
         self.first.retain(|_, (first, _)| *first != source);
         self.pruned.remove(&source);
     }

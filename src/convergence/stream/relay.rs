@@ -15,7 +15,7 @@ use crate::runtime::limits::{RELAY_AFTER_TICKS, RELAY_ROWS_AFTER_TICKS};
 
 /// What one source sends to one reader.
 #[derive(Debug)]
-pub struct Relay {
+pub(super) struct Relay {
     all: bool,
     rank: u32,
     grafted: BTreeSet<Actor>,
@@ -28,7 +28,7 @@ pub struct Relay {
 
 /// An actor of which the reader goes on lacking operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lacking {
+pub(super) struct Lacking {
     /// Who.
     pub actor: Actor,
     /// Whether that is so for so long that rows should do if the log does not reach back.
@@ -37,7 +37,7 @@ pub struct Lacking {
 
 impl Relay {
     /// For a reader that wants `all` or only our own, with so many others before us.
-    pub fn new(all: bool, rank: u32) -> Self {
+    pub(super) fn new(all: bool, rank: u32) -> Self {
         Self {
             all,
             rank,
@@ -49,19 +49,19 @@ impl Relay {
     }
 
     /// Whether an actor's operations are sent at once; our own always are.
-    pub fn is_eager(&self, actor: Actor, is_own: bool) -> bool {
+    pub(super) fn is_eager(&self, actor: Actor, is_own: bool) -> bool {
         is_own || self.grafted.contains(&actor) || (self.all && !self.pruned.contains(&actor))
     }
 
     /// The reader gets an actor's operations in time another way.
-    pub fn prune(&mut self, actor: Actor) {
+    pub(super) fn prune(&mut self, actor: Actor) {
         self.grafted.remove(&actor);
         self.pruned.insert(actor);
         self.lacking.remove(&actor);
     }
 
     /// A second has gone by, or so: says of whom the reader goes on lacking operations.
-    pub fn tick(
+    pub(super) fn tick(
         &mut self,
         have: &Vector,
         reader: &Vector,
@@ -79,9 +79,8 @@ impl Relay {
             lacking.insert(actor, (has, ticks));
         }
         self.lacking = lacking;
-        let overdue = self.lacking.iter().filter(|(_, (_, ticks))| {
-            *ticks >= RELAY_AFTER_TICKS + self.rank
-        });
+        let overdue =
+            self.lacking.iter().filter(|(_, (_, ticks))| *ticks >= RELAY_AFTER_TICKS + self.rank);
         overdue
             .map(|(&actor, (_, ticks))| {
                 let for_long = *ticks >= RELAY_ROWS_AFTER_TICKS + self.rank;
@@ -91,7 +90,7 @@ impl Relay {
     }
 
     /// From now on an actor's operations are sent.
-    pub fn graft(&mut self, actor: Actor) {
+    pub(super) fn graft(&mut self, actor: Actor) {
         self.lacking.remove(&actor);
         self.pruned.remove(&actor);
         self.grafted.insert(actor);

@@ -25,15 +25,15 @@ pub struct Skewed {
 
 /// The actors that are ahead, of one namespace.
 #[derive(Debug, Default)]
-pub struct Skew {
+pub(super) struct Skew {
     ahead: BTreeMap<Actor, Skewed>,
 }
 
 impl Skew {
     /// Whether an operation must wait.
-    pub fn must_wait(&mut self, op: &Op, now: Moment, wall_ms: u64) -> bool {
+    pub(super) fn must_wait(&mut self, op: &Op, now: Moment, wall_ms: u64) -> bool {
         let actor = op.dot.actor;
-        let ahead_ms = (op.hlc.0 >> 16).saturating_sub(wall_ms);
+        let ahead_ms = (op.hlc.ms()).saturating_sub(wall_ms);
         if ahead_ms <= MAX_DRIFT_MS {
             self.ahead.remove(&actor);
             return false;
@@ -51,12 +51,14 @@ impl Skew {
     }
 
     /// Lets an actor's operations pass, on an operator's word. Says whether it was waiting.
-    pub fn accept(&mut self, actor: Actor) -> bool {
-        self.ahead.get_mut(&actor).is_some_and(|skewed| !std::mem::replace(&mut skewed.passes, true))
+    pub(super) fn accept(&mut self, actor: Actor) -> bool {
+        self.ahead
+            .get_mut(&actor)
+            .is_some_and(|skewed| !std::mem::replace(&mut skewed.passes, true))
     }
 
     /// Who is ahead.
-    pub const fn ahead(&self) -> &BTreeMap<Actor, Skewed> {
+    pub(super) const fn ahead(&self) -> &BTreeMap<Actor, Skewed> {
         &self.ahead
     }
 }
@@ -69,7 +71,11 @@ mod tests {
 
     fn op(stamp_ms: u64) -> Op {
         let dot = Dot { actor: Actor::default(), counter: 1 };
-        Op { dot, hlc: Hlc(stamp_ms << 16), act: Act::Beat { vector: Vector::default() } }
+        Op {
+            dot,
+            hlc: Hlc(stamp_ms << 16),
+            act: Act::Beat { vector: Vector::default(), members: 0 },
+        }
     }
 
     #[test]
@@ -88,7 +94,7 @@ mod tests {
         let mut skew = Skew::default();
         let hour = op(3_600_000);
         assert!(skew.must_wait(&hour, Moment(0), 0));
-        assert!(skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX - Duration::from_nanos(1), 0));
+        assert!(skew.must_wait(&hour, Moment(0) + (SKEW_PAUSE_MAX - Duration::from_nanos(1)), 0));
         assert!(!skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX, 0));
         assert!(!skew.must_wait(&op(1), Moment(0) + SKEW_PAUSE_MAX, 0));
         assert!(skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX, 0), "it starts anew");
