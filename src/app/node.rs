@@ -20,6 +20,8 @@ use crate::consensus::inbox::RaftInbox;
 use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
+use crate::convergence::metrics::ShardFigures;
+use crate::convergence::{self, Shards};
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
@@ -42,6 +44,7 @@ pub struct Node {
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
+    pub(super) shards: Arc<Shards>,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Arc<dyn Corridor>,
@@ -77,6 +80,15 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
+        let shards = Shards::new(convergence::Foundation {
+            node: config.node,
+            home: convergence::home_of(cellar.identity.incarnation),
+            env: env.clone(),
+            log: cellar.log.clone(),
+            state: cellar.state.clone(),
+            catalog: cellar.catalog.subscribe(),
+        });
+        ShardFigures::register(&metrics, &shards);
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
@@ -122,6 +134,7 @@ impl Node {
             inbox,
             router,
             service,
+            shards,
             founding,
             door,
             peers,
@@ -298,9 +311,15 @@ impl Node {
         }
     }
 
-    /// Stops the groups and flushes what is left.
+    /// The eventual namespaces here.
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
+    }
+
+    /// Stops the groups and the shards, and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
         self.groups.stop().await;
+        self.shards.close().await;
         // The log first: state that a clean stop vouches for must not be ahead of it.
         self.groups.flush_log().await;
         let (state, log) = (self.groups.state().clone(), self.groups.log().clone());

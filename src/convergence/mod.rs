@@ -10,18 +10,38 @@
 //! losses are final only when every member has said so (R6). Relies on `model::eventual` for what
 //! operations mean, on `storage` for the log and rows, on the catalog for which namespaces there are.
 
+mod audit;
+mod clocks;
+mod draft;
+mod finals;
+mod look;
+pub mod metrics;
+mod open;
 pub mod registry;
+mod rows;
 pub mod shard;
 pub mod stream;
+mod sums;
+mod sync;
+mod trail;
+mod trim;
 pub mod words;
+mod worker;
 
-use crate::model::NamespaceId;
+#[cfg(test)]
+mod tests;
+
+use crate::model::{Incarnation, NamespaceId};
 use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
-pub use shard::Shard;
+pub use registry::{Foundation, Shards};
+pub use shard::{Part, Shard};
+pub use stream::{ConvergeInbox, Convergence, Lag, MemberState, StreamMetrics, Streams, Verdict};
+pub use sums::Figures;
 pub use words::{
-    Audit, BucketSet, Digest, KeyPage, LogGone, Logged, LoggedOp, PageAsk, ReadError, Received,
-    SnapshotPage, Stop, WriteError, WriteRequest, Wrote,
+    Audit, Base, BucketSet, ConflictPage, Digest, FateView, Heads, Heard, KeyPage, LogGone, Logged,
+    LoggedOp, LossTotals, LostSince, PageAsk, ReadError, Received, SnapshotPage, Stop, WriteError,
+    WriteRequest, Wrote, decode_op,
 };
 
 /// The group that stands for a namespace's shard in log and state.
@@ -29,14 +49,7 @@ pub const fn storage_group(namespace: NamespaceId) -> crate::storage::GroupId {
     EVENTUAL_GROUP_BASE + namespace.0
 }
 
-pub use crate::model::eventual::Reached as Heads;
-
-/// Reads an operation as it stands in the log.
-pub fn decode_op(
-    bytes: &bytes::Bytes,
-) -> Result<crate::model::eventual::Op, crate::model::codec::CodecError> {
-    match crate::model::eventual::Record::decode(bytes)? {
-        crate::model::eventual::Record::Op(op) => Ok(op),
-        _ => Err(crate::model::codec::CodecError::Empty { what: "op" }),
-    }
+/// The part of a data directory's random number that actors carry.
+pub fn home_of(incarnation: Incarnation) -> u32 {
+    u32::try_from(incarnation.0 & u64::from(u32::MAX)).expect("it is masked to 32 bits")
 }

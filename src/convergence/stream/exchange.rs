@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, RwLock, Semaphore, SemaphorePermit};
 
 use super::hold::{Full, Hold};
 use super::message::State;
@@ -34,6 +34,10 @@ pub struct Exchange {
     primaries: Mutex<Primaries>,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
     syncing: Semaphore,
+    /// What a state sync under way leads to.
+    sync_to: Mutex<Option<Vector>>,
+    /// Held by what is on its way to the shard.
+    under_way: RwLock<()>,
     /// Peers over whose links somebody asked for a pass.
     asked: Mutex<BTreeSet<NodeId>>,
     asking: Notify,
@@ -70,6 +74,8 @@ impl Exchange {
             primaries: Mutex::default(),
             peers: Mutex::default(),
             syncing: Semaphore::new(1),
+            sync_to: Mutex::default(),
+            under_way: RwLock::default(),
             asked: Mutex::default(),
             asking: Notify::new(),
         }
@@ -83,6 +89,7 @@ impl Exchange {
 
     /// Takes operations that a peer has sent.
     pub(super) async fn take(&self, from: NodeId, ops: Vec<Op>) -> Result<Intake, Stop> {
+        let under_way = self.under_way.read().await;
         let fresh = self.sift(from, ops);
         let Ok(fresh) = fresh else { return Ok(Intake::Overflow) };
         if !fresh.is_empty() {
@@ -93,6 +100,7 @@ impl Exchange {
                 return Ok(Intake::Overflow);
             }
         }
+        drop(under_way);
         self.release().await?;
         Ok(Intake::Taken)
     }
@@ -105,6 +113,7 @@ impl Exchange {
         let mut fresh = Vec::with_capacity(ops.len());
         let mut late = Vec::new();
         {
+            let sync_to = self.sync_to.lock();
             let (mut skew, hold) = (self.skew.lock(), self.hold.lock());
             let mut primaries = self.primaries.lock();
             for op in ops {
@@ -115,7 +124,9 @@ impl Exchange {
                 primaries.came(actor, from, is_new, now);
                 if !is_new {
                     self.metrics.redundant.inc();
-                } else if skew.must_wait(&op, now, wall_ms) {
+                } else if comes_with_rows(sync_to.as_ref(), &op)
+                    || skew.must_wait(&op, now, wall_ms)
+                {
                     late.push(op);
                 } else {
                     fresh.push(op);
@@ -141,13 +152,17 @@ impl Exchange {
     /// Hands over what waited and follows by now.
     pub(super) async fn release(&self) -> Result<(), Stop> {
         loop {
+            let _under_way = self.under_way.read().await;
             let ready = {
+                let sync_to = self.sync_to.lock();
                 let (now, wall_ms) = (self.env.clock.now(), self.env.clock.wall_ms());
                 let (mut skew, mut hold) = (self.skew.lock(), self.hold.lock());
                 if hold.len() == 0 {
                     return Ok(());
                 }
-                hold.take_ready(&self.shard.vector(), |op| skew.must_wait(op, now, wall_ms))
+                hold.take_ready(&self.shard.vector(), |op| {
+                    comes_with_rows(sync_to.as_ref(), op) || skew.must_wait(op, now, wall_ms)
+                })
             };
             if ready.is_empty() {
                 return Ok(());
@@ -263,6 +278,14 @@ impl Exchange {
         drop(self.syncing.acquire().await);
     }
 
+    /// From now on, and until the guard is dropped, what this vector covers comes with rows only: an
+    /// operation that put something which the rows no longer have would bring it back for good (R7).
+    pub(super) async fn sync_to(&self, vector: &Vector) -> SyncTo<'_> {
+        let _none_under_way = self.under_way.write().await;
+        *self.sync_to.lock() = Some(vector.clone());
+        SyncTo(self)
+    }
+
     /// Asks for one pass over the link from a peer.
     pub fn ask_pass(&self, from: NodeId) {
         self.asked.lock().insert(from);
@@ -281,6 +304,20 @@ impl Exchange {
             asking.await;
         }
     }
+}
+
+/// A state sync is under way.
+#[derive(Debug)]
+pub(super) struct SyncTo<'a>(&'a Exchange);
+
+impl Drop for SyncTo<'_> {
+    fn drop(&mut self) {
+        *self.0.sync_to.lock() = None;
+    }
+}
+
+fn comes_with_rows(sync_to: Option<&Vector>, op: &Op) -> bool {
+    sync_to.is_some_and(|vector| vector.covers(op.dot))
 }
 
 /// One number for rows and one for losses, when they say something.

@@ -21,8 +21,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::convergence::Heads;
-use crate::convergence::words::{BucketSet, SnapshotPage};
+use crate::convergence::words::{BucketSet, Heads, SnapshotPage};
 use crate::model::NamespaceId;
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::{Actor, Vector};

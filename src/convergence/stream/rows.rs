@@ -4,7 +4,8 @@
 //! vector moves only when all rows are merged (R1), so a cut anywhere leaves a correct, merely older
 //! replica; the vector that it moves to is what the source had before the first row was looked at.
 //! What happens meanwhile at either side is not lost: at the source it is above that vector and comes
-//! as operations, at the reader it is above what the rows can remove.
+//! as operations, at the reader it is above what the rows can remove; but operations that the rows
+//! stand for wait until these are merged (R7).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,7 @@ pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result
     exchange.metrics.state_syncs_begun.inc();
     ask(exchange, stream, Asked::Rows).await?;
     let Said::Offer(v0, groups) = hear(stream).await?.0 else { return Err(Cut::Protocol) };
+    let under_way = exchange.sync_to(&v0).await;
     let (sums, _) = Sums::of(&exchange.shard).await?;
     ask(exchange, stream, Asked::Differ(sums.differing(&groups))).await?;
     let Said::Buckets(buckets) = hear(stream).await?.0 else { return Err(Cut::Protocol) };
@@ -116,6 +118,7 @@ pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result
                     return Err(Cut::Protocol);
                 }
                 exchange.shard.reached(v0, *heads).await?;
+                drop(under_way);
                 exchange.metrics.state_syncs.inc();
                 tracing::info!(%namespace, buckets = wanted.len(), "a state sync is complete");
                 return Ok(exchange.release().await?);

@@ -140,8 +140,8 @@ impl Source {
 
     /// Whether the log reaches back to what the reader has; if so the cursor stands there.
     fn place(&mut self) -> bool {
-        let (has, base) = (self.has(), self.exchange.shard.base().vector);
-        for (&actor, &counter) in &base.0 {
+        let (has, base) = (self.has(), self.exchange.shard.base());
+        for (&actor, &counter) in &base.vector.0 {
             if has.of(actor) >= counter {
                 continue;
             }
@@ -151,8 +151,7 @@ impl Source {
             }
             self.relay.prune(actor);
         }
-        let shard = &self.exchange.shard;
-        self.cursor = shard.seek(&has).unwrap_or_else(|| shard.log_first());
+        self.cursor = self.exchange.shard.seek(&has).unwrap_or(base.index + 1);
         true
     }
 

@@ -109,12 +109,13 @@ impl Subscriber {
                     continue;
                 }
                 End::Shut => continue,
-                End::Busy => self.exchange.synced().await,
+                // What rows will bring need not be held.
+                End::Busy | End::Overflow => self.exchange.synced().await,
                 End::Unreadable(_) | End::Protocol | End::Cut(Cut::Protocol) => {
                     tracing::warn!(%from, %end, "a stream was broken");
                     self.exchange.metrics.broken.inc();
                 }
-                End::Gone | End::Peer(_) | End::Overflow | End::Cut(_) => {}
+                End::Gone | End::Peer(_) | End::Cut(_) => {}
             }
             let lived = self.exchange.env.clock.now().since(began);
             failures = if lived > STREAM_RETRY_MAX { 0 } else { failures + 1 };
