@@ -9,17 +9,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{decode_cell, is_ranked};
-use super::rows::after;
+use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::sync::lost_record;
 use super::words::{
-    ConflictPage, FateView, KeyPage, LogGone, LossTotals, LostSince, Logged, LoggedOp, PageAsk,
+    ConflictPage, FateView, KeyPage, LogGone, Logged, LoggedOp, LossTotals, LostSince, PageAsk,
     ReadError, WriteError, WriteRequest, Wrote,
 };
 use crate::model::eventual::fate::{fate, losses};
 use crate::model::eventual::{
-    Ask, Cell, Content, DataType, Dot, Fate, Field, FieldAsk, FieldEdit, FieldKind, LostRecord, Record,
-    Shown, Vector, What, dot_of, read, rows,
+    Ask, Cell, Content, DataType, Dot, Fate, Field, FieldAsk, FieldEdit, FieldKind, LostRecord,
+    Record, Shown, Vector, What, dot_of, read, rows,
 };
 use crate::runtime::Moment;
 use crate::runtime::limits::{SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS};
@@ -41,8 +41,10 @@ impl Shard {
         let found = self.inner.place.scan(&rows::key_cells(key), usize::MAX)?;
         let vector = Arc::clone(&live.vector);
         drop(live);
-        let cells: Result<_, _> =
-            found.iter().map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c))).collect();
+        let cells: Result<_, _> = found
+            .iter()
+            .map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c)))
+            .collect();
         Ok((cells?, vector))
     }
 
@@ -61,7 +63,8 @@ impl Shard {
         let mut from = rows::cells_from(&ask.from);
         let end = ask.to.as_ref().map_or_else(|| rows::all_cells().end, |to| rows::cells_from(to));
         let mut to = end;
-        let mut page = Filling { ask, data_type: self.data_type(), page: Vec::new(), bytes: 0, key: None };
+        let mut page =
+            Filling { ask, data_type: self.data_type(), page: Vec::new(), bytes: 0, key: None };
         let mut looked = 0;
         loop {
             let rows = self.rows(&from, &to, ask.reverse)?;
@@ -121,23 +124,22 @@ impl Shard {
     pub fn fate(&self, dot: Dot, key: &[u8]) -> Result<FateView, ReadError> {
         let (cells, vector) = self.cells(key)?;
         let recorded = self.losses_of(dot, key)?;
-        if let Some(lost) = recorded.into_iter().next() {
-            let (by, field) = (lost.by, Some(lost.field.clone()));
-            return Ok(FateView { fate: Fate::Lost { by }, is_final: true, field, lost: Some(lost) });
-        }
         let data_type = self.data_type();
         let mut best: Option<FateView> = None;
         for (field, cell) in &cells {
             let place = (field.kind, is_ranked(data_type, field));
-            let (fate, is_final) = fate(dot, place, Some(cell), None, &vector);
-            let ranks = |fate: &Fate| match fate {
-                Fate::Lost { .. } => 2,
-                Fate::Current => 1,
-                Fate::Unknown | Fate::Superseded | Fate::Merged => 0,
-            };
-            if ranks(&fate) > best.as_ref().map_or(0, |best| ranks(&best.fate)) {
-                best = Some(FateView { fate, is_final, field: Some(field.clone()), lost: None });
+            let lost = recorded.iter().find(|lost| lost.field == *field);
+            let (fate, is_final) = fate(dot, place, Some(cell), lost, &vector);
+            if rank(fate) > best.as_ref().map_or(0, |best| rank(best.fate)) {
+                let (field, lost) = (Some(field.clone()), lost.cloned());
+                best = Some(FateView { fate, is_final, field, lost });
             }
+        }
+        if best.as_ref().is_none_or(|best| rank(best.fate) < 2)
+            && let Some(lost) = recorded.into_iter().next()
+        {
+            let (fate, field) = (Fate::Lost { by: lost.by }, Some(lost.field.clone()));
+            return Ok(FateView { fate, is_final: true, field, lost: Some(lost) });
         }
         Ok(best.unwrap_or_else(|| {
             let kind = match data_type {
@@ -229,11 +231,15 @@ impl Shard {
                     totals.without_effect += cell.without_effect();
                 }
                 for loss in losses(ranked, &cell) {
-                    let at = rows::lost_at_key(&key, &field, loss.loser);
-                    totals.open += u64::from(place.get(&at)?.is_none());
+                    let at = place.get(&rows::lost_at_key(&key, &field, loss.loser))?;
+                    let known = at.as_ref().map(LostAt::decode).transpose()?;
+                    let is_open = known.is_none_or(|at| loss.swept && at.swept_by.is_none());
+                    totals.open += u64::from(is_open);
                 }
             }
-            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+                break;
+            };
             range.start = after(last);
         }
         if prefix.is_empty() {
@@ -248,7 +254,9 @@ impl Shard {
                 totals.lost += 1;
                 totals.lost_bytes += lost.content.as_ref().map_or(0, super::draft::content_bytes);
             }
-            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+                break;
+            };
             range.start = after(last);
         }
         Ok(totals)
@@ -259,7 +267,12 @@ impl Shard {
     /// # Errors
     ///
     /// [`WriteError::Restore`] when there is no such loss, or its value is kept no more.
-    pub async fn restore(&self, key: Bytes, dot: Dot, deadline: Moment) -> Result<Wrote, WriteError> {
+    pub async fn restore(
+        &self,
+        key: Bytes,
+        dot: Dot,
+        deadline: Moment,
+    ) -> Result<Wrote, WriteError> {
         let unread = |error: ReadError| super::words::Stop { reason: error.reason };
         let records = self.losses_of(dot, &key).map_err(unread)?;
         let refused = |reason| WriteError::Restore { reason };
@@ -337,6 +350,15 @@ impl Shard {
             return Err(LogGone::Trimmed);
         }
         Ok(entries.into_iter().map(|entry| (entry.index, entry.bytes)).collect())
+    }
+}
+
+/// Of what several cells say of one write, that counts which ranks highest.
+const fn rank(fate: Fate) -> u8 {
+    match fate {
+        Fate::Lost { .. } => 2,
+        Fate::Current => 1,
+        Fate::Unknown | Fate::Superseded | Fate::Merged => 0,
     }
 }
 
