@@ -5,6 +5,7 @@
 
 mod client;
 mod consensus;
+mod eventual;
 mod http;
 mod model;
 mod peer;
@@ -17,6 +18,7 @@ mod upkeep;
 
 pub use client::*;
 pub use consensus::*;
+pub use eventual::*;
 pub use http::*;
 pub use model::*;
 pub use peer::*;
