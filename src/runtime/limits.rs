@@ -5,6 +5,7 @@
 
 mod client;
 mod consensus;
+mod convergence;
 mod eventual;
 mod http;
 mod model;
@@ -18,6 +19,7 @@ mod upkeep;
 
 pub use client::*;
 pub use consensus::*;
+pub use convergence::*;
 pub use eventual::*;
 pub use http::*;
 pub use model::*;

@@ -35,11 +35,15 @@ pub enum Record {
         /// The time.
         before: Hlc,
     },
+    /// The shard was closed in good order: if this is the last record its actor goes on.
+    Closed,
 }
 
 /// Some cells of a state sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
+    /// What the source had applied when it read them.
+    pub vector: Vector,
     /// The cells as they are now; `None` where one is gone.
     pub cells: Vec<(Bytes, Field, Option<Cell>)>,
     /// Records that the source had of keys in this part.

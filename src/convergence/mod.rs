@@ -1,0 +1,28 @@
+//! The other wing: namespaces that are written at any node at once, and converge.
+//!
+//! Why it exists: a node that is cut off still takes reads and writes of eventual namespaces, and says
+//! later by name what concurrent writers have lost. Every node holds every eventual namespace whole,
+//! as one *shard*: a log of operations in the order in which they were applied here, and the rows that
+//! they come to.
+//!
+//! Promises: rows are a fold of the log, and nothing is visible, sent, or counted in a vector before
+//! it is flushed (rule R4); a vector has no gaps; what is cut off from a log is named by its base (R2);
+//! losses are final only when every member has said so (R6). Relies on `model::eventual` for what
+//! operations mean, on `storage` for the log and rows, on the catalog for which namespaces there are.
+
+pub mod shard;
+pub mod words;
+
+use crate::model::NamespaceId;
+use crate::runtime::limits::EVENTUAL_GROUP_BASE;
+
+pub use shard::Shard;
+pub use words::{
+    Audit, BucketSet, Digest, KeyPage, LogGone, Logged, LoggedOp, PageAsk, ReadError, Received,
+    SnapshotPage, Stop, WriteError, WriteRequest, Wrote,
+};
+
+/// The group that stands for a namespace's shard in log and state.
+pub const fn storage_group(namespace: NamespaceId) -> crate::storage::GroupId {
+    EVENTUAL_GROUP_BASE + namespace.0
+}
