@@ -128,7 +128,7 @@ pub struct ReceiptView {
     pub written: Option<String>,
 }
 
-/// A write that was lost, and to which.
+/// A write that was lost for good, and to which other one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Conflict {
     /// The write that was lost.
@@ -155,11 +155,6 @@ pub struct Conflict {
     pub written: String,
     /// The write that it was lost to.
     pub by: String,
-    /// How many writes it stood on, itself included: all of them are lost with it.
-    pub lineage: u64,
-    /// Whether that cannot change any more.
-    #[serde(rename = "final")]
-    pub is_final: bool,
 }
 
 /// A page of lost writes, oldest first.

@@ -1,0 +1,41 @@
+//! What the hall asks of the eventual wing.
+//!
+//! Why it exists: tests of the hall have no shards; a node has [`convergence`](crate::convergence)'s.
+//! Promises: nothing here waits for another node, but [`EventualWing::convergence`], which is for that.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::convergence::Shard;
+use crate::model::NamespaceId;
+
+/// The shards of this node.
+#[async_trait]
+pub trait EventualWing: Send + Sync {
+    /// The shard of a namespace, once it is open here.
+    fn shard(&self, namespace: NamespaceId) -> Option<Shard>;
+
+    /// Changes whenever a shard comes or goes.
+    fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// A node that has no shards.
+#[derive(Debug)]
+pub struct NoShards(watch::Sender<u64>);
+
+impl Default for NoShards {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+#[async_trait]
+impl EventualWing for NoShards {
+    fn shard(&self, _: NamespaceId) -> Option<Shard> {
+        None
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
