@@ -16,10 +16,10 @@ use bytes::Bytes;
 use super::rows::{self as own_rows, Once, Own};
 use super::sums::Change;
 use super::words::ReadError;
-use crate::model::eventual::fate::{self, Beat, losses, note_beat};
+use crate::model::eventual::fate::{Beat, losses, note_beat};
 use crate::model::eventual::{
-    Act, Cell, Cells, DataType, Dot, Field, FieldKind, Head, LostRecord, Op, Record, apply,
-    merge::settle, rows,
+    Act, Cell, Cells, Content, DataType, Dot, Field, FieldKind, Head, LostRecord, Member, Op, Record,
+    apply, rows, settle,
 };
 use crate::runtime::limits::{
     EVENTUAL_ONCE_FORGET, EVENTUAL_ONCE_KEEP_MS, EVENTUAL_ONCE_MAX, LOST_VALUE_BYTES,
@@ -45,6 +45,8 @@ pub(super) struct Place {
     pub(super) state: State,
     pub(super) group: GroupId,
     pub(super) data_type: DataType,
+    /// Who originates here.
+    pub(super) member: Member,
 }
 
 impl Place {
@@ -64,6 +66,14 @@ impl Place {
         }
         let (from, to) = (Bound::Included(&range.start[..]), Bound::Excluded(&range.end[..]));
         Ok(self.state.scan(self.group, from, to, limit)?.0)
+    }
+}
+
+/// Bytes of a value.
+pub(super) fn content_bytes(content: &Content) -> u64 {
+    match content {
+        Content::Value { value, .. } => value.len() as u64,
+        Content::Total(_) | Content::Present => 0,
     }
 }
 
@@ -204,6 +214,9 @@ impl Draft {
         self.ops += 1;
         self.head.vector.advance(op.dot);
         self.head.hlc = self.head.hlc.max(op.hlc);
+        if Member::from(op.dot.actor) == self.place.member {
+            self.own.stamp = self.own.stamp.max(op.hlc);
+        }
         Ok(())
     }
 
@@ -254,7 +267,7 @@ impl Draft {
         self.put(at, Some(row.clone()));
         let is_late = row <= self.own.stripped;
         let mut lost = lost.clone();
-        let bytes = lost.content.as_ref().map_or(0, fate::content_bytes);
+        let bytes = lost.content.as_ref().map_or(0, content_bytes);
         self.head.totals.lost += 1;
         self.head.totals.lost_bytes += bytes;
         if is_late {
@@ -279,8 +292,9 @@ impl Draft {
             let oldest = self.scan(&(from..rows::all_lost().end), 1)?;
             let Some((row, bytes)) = oldest.into_iter().next() else { return Ok(()) };
             let mut lost = LostRecord::decode(&bytes)?;
-            let freed = lost.content.take().as_ref().map_or(0, fate::content_bytes);
+            let freed = lost.content.take().as_ref().map_or(0, content_bytes);
             self.own.lost_bytes = self.own.lost_bytes.saturating_sub(freed);
+            let row = Bytes::copy_from_slice(&row);
             self.own.stripped = row.clone();
             self.put(row, Some(lost.encode()));
         }
@@ -312,7 +326,7 @@ impl Draft {
             if !is_old && self.own.once <= EVENTUAL_ONCE_MAX {
                 break;
             }
-            self.put(age_row, None);
+            self.put(Bytes::copy_from_slice(&age_row), None);
             self.put(rows::once_key(hash), None);
             self.own.once -= 1;
         }

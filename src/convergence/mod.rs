@@ -10,16 +10,36 @@
 //! losses are final only when every member has said so (R6). Relies on `model::eventual` for what
 //! operations mean, on `storage` for the log and rows, on the catalog for which namespaces there are.
 
+mod audit;
+mod clocks;
+mod draft;
+mod finals;
+mod look;
+pub mod metrics;
+mod open;
+pub mod registry;
+mod rows;
 pub mod shard;
+mod sums;
+mod sync;
+mod trail;
+mod trim;
 pub mod words;
+mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use crate::model::NamespaceId;
 use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
-pub use shard::Shard;
+pub use registry::{Foundation, Shards};
+pub use shard::{Part, Shard};
+pub use sums::Figures;
 pub use words::{
-    Audit, BucketSet, Digest, KeyPage, LogGone, Logged, LoggedOp, PageAsk, ReadError, Received,
-    SnapshotPage, Stop, WriteError, WriteRequest, Wrote,
+    Audit, Base, BucketSet, ConflictPage, Digest, FateView, Heads, Heard, KeyPage, LogGone, Logged,
+    LoggedOp, LossTotals, LostSince, PageAsk, ReadError, Received, SnapshotPage, Stop, WriteError,
+    WriteRequest, Wrote, decode_op,
 };
 
 /// The group that stands for a namespace's shard in log and state.

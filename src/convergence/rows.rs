@@ -36,6 +36,8 @@ pub(super) struct Own {
     /// What rows hold parts of, of state syncs that are not complete: the digest says nothing before
     /// all of it is applied.
     pub(super) ahead: Vector,
+    /// The highest stamp that was given here, by any run.
+    pub(super) stamp: Hlc,
     /// Once keys that are remembered.
     pub(super) once: u64,
     /// Bytes of lost values that are kept.

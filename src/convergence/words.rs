@@ -4,12 +4,16 @@
 //! works. Promises: an error says what its reader may conclude; only `TimeUp` leaves open whether a
 //! write was made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::eventual::{Ask, Cell, Dot, Field, Hlc, LostRecord, Op, Refusal, Shown, Vector};
+use crate::model::codec::CodecError;
+use crate::model::eventual::{
+    Ask, Beat, Cell, Dot, Fate, Field, Hlc, LostRecord, Member, Op, Record, Refusal, Shown, Vector,
+};
 use crate::runtime::Moment;
 use crate::runtime::limits::BUCKET_WORDS;
 
@@ -20,7 +24,7 @@ pub struct WriteRequest {
     pub key: Bytes,
     /// What is to be done with it.
     pub ask: Ask,
-    /// What the client had been shown.
+    /// The versions that the client had been shown, if it said so.
     pub context: Option<Vec<Dot>>,
     /// Hashes of the client's once key and of the request's body.
     pub once: Option<(u64, u64)>,
@@ -73,6 +77,15 @@ pub enum WriteError {
         bytes: u64,
         /// Its bound.
         quota: u64,
+    },
+    /// This node takes no writes of the namespace: no link leads from it.
+    #[error("this node only reads this namespace")]
+    Reader,
+    /// There is nothing to restore.
+    #[error("there is nothing to restore: {reason}")]
+    Restore {
+        /// Why.
+        reason: &'static str,
     },
     /// Too much waits; nothing was done.
     #[error("too many writes wait here")]
@@ -151,8 +164,32 @@ pub struct LoggedOp {
     pub index: u64,
     /// Its name.
     pub dot: Dot,
-    /// The operation, as [`Op::decode`] reads it.
+    /// The record of it, as [`decode_op`] reads it.
     pub bytes: Bytes,
+}
+
+/// Reads the record of an operation.
+///
+/// # Errors
+///
+/// When the bytes are not such a record.
+pub fn decode_op(bytes: &Bytes) -> Result<Op, CodecError> {
+    match Record::decode(bytes)? {
+        Record::Op(op) => Ok(op),
+        _ => Err(CodecError::Malformed {
+            what: "an operation",
+            reason: "it is another record".to_owned(),
+        }),
+    }
+}
+
+/// Where a log begins, as far as readers are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// What comes after this entry can be had.
+    pub index: u64,
+    /// What was applied then: who lacks any of it needs a state sync (rule R2).
+    pub vector: Vector,
 }
 
 /// A part of the log.
@@ -231,7 +268,10 @@ pub struct SnapshotPage {
 pub struct Digest {
     /// What the replica knew exactly then.
     pub vector: Arc<Vector>,
-    /// One for all.
+    /// Whether that is all: rows hold parts of a state sync that is not complete otherwise, and then
+    /// the digest says nothing.
+    pub settled: bool,
+    /// One for all that lives.
     pub root: u128,
     /// One for each bucket: what lives.
     pub buckets: Vec<u128>,
@@ -246,4 +286,69 @@ pub struct Audit {
     pub wrong: Vec<usize>,
     /// Rows that were read.
     pub rows: u64,
+}
+
+/// What another node is known to have flushed and applied.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// What.
+    pub vector: Arc<Vector>,
+    /// When that was heard.
+    pub at: Moment,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FateView {
+    /// What.
+    pub fate: Fate,
+    /// Whether that can change.
+    pub is_final: bool,
+    /// The cell that says so, if one does.
+    pub field: Option<Field>,
+    /// The record of the loss, if it is on record.
+    pub lost: Option<LostRecord>,
+}
+
+/// A page of lost writes on record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConflictPage {
+    /// The oldest writes first.
+    pub records: Vec<LostRecord>,
+    /// Where the next page begins; `None` if there is none.
+    pub next: Option<Bytes>,
+}
+
+/// Losses in the order in which they came on record here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LostSince {
+    /// The losses.
+    pub records: Vec<LostRecord>,
+    /// Where to go on.
+    pub next: u64,
+}
+
+/// How much was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossTotals {
+    /// Writes that are lost for good.
+    pub lost: u64,
+    /// Bytes of their values.
+    pub lost_bytes: u64,
+    /// Writes that look lost now; that may change until every member has confirmed it.
+    pub open: u64,
+    /// Writes to registers that are there which what is shown does not stand on: the lost, and what was
+    /// built on them.
+    pub without_effect: u64,
+    /// Cells that this was summed up over.
+    pub cells: u64,
+}
+
+/// What a replica knows of the others, for the end of a state sync.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heads {
+    /// The newest beat of each member.
+    pub beats: BTreeMap<Member, Beat>,
+    /// The highest stamp that is known.
+    pub hlc: Hlc,
 }

@@ -79,3 +79,18 @@ pub const SHARD_SCAN_ROWS: usize = 512;
 
 /// Rows that a page of keys or conflicts looks at before it is given out though not full.
 pub const SHARD_PAGE_ROWS_MAX: usize = 65_536;
+
+/// Rows that one page of a state sync looks at while nothing is applied.
+pub const SNAPSHOT_PAGE_ROWS: usize = 4_096;
+
+/// Bytes of writes that wait for one shard.
+pub const EVENTUAL_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Log of all shards together that is kept for readers that were away: many namespaces share it.
+pub const EVENTUAL_LOGS_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The least of it that each shard may keep.
+pub const EVENTUAL_LOG_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Passes that an audit makes while writes go on, before it makes one that they wait for.
+pub const AUDIT_TRIES: usize = 3;
