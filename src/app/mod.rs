@@ -114,6 +114,7 @@ pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("tend", tend::run(Arc::clone(groups), homes));
     tasks.spawn("usage", usage::run(Arc::clone(groups) as Arc<_>, node.usage()));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
+    tasks.spawn("shards", Arc::clone(&node.shards).run());
     tasks.spawn("peers", node.follow_peers());
     // A refusal for good must be heard also while the address cannot be announced.
     tokio::select! {

@@ -20,6 +20,8 @@ use crate::consensus::inbox::RaftInbox;
 use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
+use crate::convergence::metrics::ShardFigures;
+use crate::convergence::{self, Shards};
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
@@ -39,6 +41,7 @@ use crate::wire::JoinRequest;
 pub struct Node {
     pub(super) env: Env,
     pub(super) groups: Arc<Groups>,
+    pub(super) shards: Arc<Shards>,
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
@@ -78,11 +81,21 @@ impl Node {
             run: env.rng.next(),
         };
         let plan = plan(config);
+        let home = home_of(cellar.identity.incarnation);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
         let doorkeeper: Arc<dyn Doorkeeper> = Arc::clone(&door) as Arc<_>;
         let (peers, internal) = corridor(env.clone(), doorkeeper, PeerMetrics::new(&metrics));
         let transport: Arc<dyn Transport> = Arc::clone(&peers) as Arc<_>;
+        let shards = Shards::new(convergence::Foundation {
+            node: config.node,
+            home,
+            env: env.clone(),
+            log: cellar.log.clone(),
+            state: cellar.state.clone(),
+            catalog: cellar.catalog.subscribe(),
+        });
+        ShardFigures::register(&metrics, &shards);
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
             env: env.clone(),
@@ -104,7 +117,7 @@ impl Node {
             env: env.clone(),
             node: config.node,
             wing: Arc::clone(&groups) as Arc<_>,
-            eventual: Arc::new(crate::service::eventual::NoShards::default()),
+            eventual: Arc::clone(&shards) as Arc<_>,
             transport,
             metrics: ServiceMetrics::new(&metrics),
             health: Box::new(move || log.poisoned()),
@@ -120,6 +133,7 @@ impl Node {
         Ok(Self {
             env,
             groups,
+            shards,
             inbox,
             router,
             service,
@@ -301,6 +315,7 @@ impl Node {
 
     /// Stops the groups and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
+        self.shards.close().await;
         self.groups.stop().await;
         // The log first: state that a clean stop vouches for must not be ahead of it.
         self.groups.flush_log().await;
@@ -359,6 +374,11 @@ impl Cellar {
         let catalog = Arc::new(watch::Sender::new(catalog));
         Ok((ground, Self { lock, disk, identity, log, state, catalog }))
     }
+}
+
+/// What of a data directory's number its actors carry.
+fn home_of(incarnation: model::Incarnation) -> u32 {
+    u32::try_from(incarnation.0 & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn hex(text: &str) -> Option<u64> {

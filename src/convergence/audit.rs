@@ -24,7 +24,9 @@ pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
             change.add_cell(row.len() + value.len(), &key, &field, &cell);
             count += 1;
         }
-        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+            break;
+        };
         range.start = after(last);
     }
     let mut range = rows::prefix_lost(&[]);
@@ -37,7 +39,9 @@ pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
             change.add_lost(&key, &field, dot);
             count += 1;
         }
-        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+            break;
+        };
         range.start = after(last);
     }
     let mut sums = Sums::default();

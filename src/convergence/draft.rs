@@ -18,8 +18,8 @@ use super::sums::Change;
 use super::words::ReadError;
 use crate::model::eventual::fate::{Beat, losses, note_beat};
 use crate::model::eventual::{
-    Act, Cell, Cells, Content, DataType, Dot, Field, FieldKind, Head, LostRecord, Member, Op, Record,
-    apply, rows, settle,
+    Act, Cell, Cells, Content, DataType, Dot, Field, FieldKind, Head, LostRecord, Member, Op,
+    Record, apply, rows, settle,
 };
 use crate::runtime::limits::{
     EVENTUAL_ONCE_FORGET, EVENTUAL_ONCE_KEEP_MS, EVENTUAL_ONCE_MAX, LOST_VALUE_BYTES,
@@ -130,7 +130,8 @@ impl Draft {
             let upto = upto.unwrap_or_else(|| range.end.clone());
             let mut merged: BTreeMap<Bytes, Option<Bytes>> =
                 visible.into_iter().map(|(row, value)| (row, Some(value))).collect();
-            let changed = self.rows.range::<Bytes, _>((Bound::Included(&from), Bound::Excluded(&upto)));
+            let changed =
+                self.rows.range::<Bytes, _>((Bound::Included(&from), Bound::Excluded(&upto)));
             merged.extend(changed.map(|(row, value)| (row.clone(), value.clone())));
             found.extend(merged.into_iter().filter_map(|(row, value)| Some((row, value?))));
             from = upto;
@@ -242,9 +243,9 @@ impl Draft {
             }
         }
         let cell = settle(cell, |dot| recorded.contains(&dot));
-        let is_open = cell.as_ref().is_some_and(|cell| {
-            losses(ranked, cell).any(|loss| !recorded.contains(&loss.loser))
-        });
+        let is_open = cell
+            .as_ref()
+            .is_some_and(|cell| losses(ranked, cell).any(|loss| !recorded.contains(&loss.loser)));
         if is_open || was_open {
             self.put(own_rows::open_key(&row), is_open.then(Bytes::new));
         }

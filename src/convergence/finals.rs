@@ -52,7 +52,8 @@ impl Worker {
             }
         }
         let is_end = looked == open.len() && open.len() < FINALS_LOOK_ROWS;
-        self.look_from = open.get(looked.saturating_sub(1)).filter(|_| !is_end).map(|(r, _)| after(r));
+        self.look_from =
+            open.get(looked.saturating_sub(1)).filter(|_| !is_end).map(|(r, _)| after(r));
         batch.is_settled = is_end;
         if losses.is_empty() { Ok(()) } else { batch.record(&Record::Final(losses)) }
     }

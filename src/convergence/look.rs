@@ -13,13 +13,13 @@ use super::rows::after;
 use super::shard::Shard;
 use super::sync::lost_record;
 use super::words::{
-    ConflictPage, FateView, KeyPage, LogGone, LossTotals, LostSince, Logged, LoggedOp, PageAsk,
+    ConflictPage, FateView, KeyPage, LogGone, Logged, LoggedOp, LossTotals, LostSince, PageAsk,
     ReadError, WriteError, WriteRequest, Wrote,
 };
 use crate::model::eventual::fate::{fate, losses};
 use crate::model::eventual::{
-    Ask, Cell, Content, DataType, Dot, Fate, Field, FieldAsk, FieldEdit, FieldKind, LostRecord, Record,
-    Shown, Vector, What, dot_of, read, rows,
+    Ask, Cell, Content, DataType, Dot, Fate, Field, FieldAsk, FieldEdit, FieldKind, LostRecord,
+    Record, Shown, Vector, What, dot_of, read, rows,
 };
 use crate::runtime::Moment;
 use crate::runtime::limits::{SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS};
@@ -41,8 +41,10 @@ impl Shard {
         let found = self.inner.place.scan(&rows::key_cells(key), usize::MAX)?;
         let vector = Arc::clone(&live.vector);
         drop(live);
-        let cells: Result<_, _> =
-            found.iter().map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c))).collect();
+        let cells: Result<_, _> = found
+            .iter()
+            .map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c)))
+            .collect();
         Ok((cells?, vector))
     }
 
@@ -61,7 +63,8 @@ impl Shard {
         let mut from = rows::cells_from(&ask.from);
         let end = ask.to.as_ref().map_or_else(|| rows::all_cells().end, |to| rows::cells_from(to));
         let mut to = end;
-        let mut page = Filling { ask, data_type: self.data_type(), page: Vec::new(), bytes: 0, key: None };
+        let mut page =
+            Filling { ask, data_type: self.data_type(), page: Vec::new(), bytes: 0, key: None };
         let mut looked = 0;
         loop {
             let rows = self.rows(&from, &to, ask.reverse)?;
@@ -123,7 +126,12 @@ impl Shard {
         let recorded = self.losses_of(dot, key)?;
         if let Some(lost) = recorded.into_iter().next() {
             let (by, field) = (lost.by, Some(lost.field.clone()));
-            return Ok(FateView { fate: Fate::Lost { by }, is_final: true, field, lost: Some(lost) });
+            return Ok(FateView {
+                fate: Fate::Lost { by },
+                is_final: true,
+                field,
+                lost: Some(lost),
+            });
         }
         let data_type = self.data_type();
         let mut best: Option<FateView> = None;
@@ -233,7 +241,9 @@ impl Shard {
                     totals.open += u64::from(place.get(&at)?.is_none());
                 }
             }
-            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+                break;
+            };
             range.start = after(last);
         }
         if prefix.is_empty() {
@@ -248,7 +258,9 @@ impl Shard {
                 totals.lost += 1;
                 totals.lost_bytes += lost.content.as_ref().map_or(0, super::draft::content_bytes);
             }
-            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else { break };
+            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+                break;
+            };
             range.start = after(last);
         }
         Ok(totals)
@@ -259,7 +271,12 @@ impl Shard {
     /// # Errors
     ///
     /// [`WriteError::Restore`] when there is no such loss, or its value is kept no more.
-    pub async fn restore(&self, key: Bytes, dot: Dot, deadline: Moment) -> Result<Wrote, WriteError> {
+    pub async fn restore(
+        &self,
+        key: Bytes,
+        dot: Dot,
+        deadline: Moment,
+    ) -> Result<Wrote, WriteError> {
         let unread = |error: ReadError| super::words::Stop { reason: error.reason };
         let records = self.losses_of(dot, &key).map_err(unread)?;
         let refused = |reason| WriteError::Restore { reason };

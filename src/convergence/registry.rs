@@ -22,8 +22,8 @@ use crate::model::{NamespaceId, NodeId};
 use crate::placement::{Catalog, Mode, NamespaceEntry};
 use crate::runtime::Env;
 use crate::runtime::limits::{
-    EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES, SHARD_TICK,
-    SHARD_UPKEEP_TICK,
+    EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES,
+    SHARD_TICK, SHARD_UPKEEP_TICK,
 };
 use crate::storage::{GroupId, State, log::Log};
 

@@ -21,7 +21,9 @@ use super::sums::{Figures, Sums};
 use super::trail::Trail;
 use super::words::{Base, Digest, Heads, Heard, Received, Stop, WriteError, WriteRequest, Wrote};
 use super::worker::Command;
-use crate::model::eventual::{Actor, DataType, Dot, Head, Member, Members, Op, Reached, Vector, digest};
+use crate::model::eventual::{
+    Actor, DataType, Dot, Head, Member, Members, Op, Reached, Vector, digest,
+};
 use crate::model::{NamespaceId, NodeId};
 use crate::placement::NamespaceLimits;
 use crate::runtime::limits::EVENTUAL_QUEUE_BYTES;

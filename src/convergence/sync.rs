@@ -209,7 +209,8 @@ impl Incoming {
         let mut bytes = 0;
         for row in positions {
             let before = mine.get(&row);
-            let Some((key, field, cell)) = self.merged(&batch.draft.head.vector, &row, before)? else {
+            let Some((key, field, cell)) = self.merged(&batch.draft.head.vector, &row, before)?
+            else {
                 continue;
             };
             bytes += row.len() + before.map_or(64, Bytes::len);

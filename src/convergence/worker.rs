@@ -19,8 +19,8 @@ use super::shard::{Inner, Waiting, stopped};
 use super::sync::Incoming;
 use super::words::{ReadError, Received, Stop, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::{
-    Act, Actor, Ask, Cells, DataType, Field, FieldEdit, HybridClock, LocalError, Member, Op, Origin,
-    Reached, Record, Vector, Write, encode_op, local, read,
+    Act, Actor, Ask, Cells, DataType, Field, FieldEdit, HybridClock, LocalError, Member, Op,
+    Origin, Reached, Record, Vector, Write, encode_op, local, read,
 };
 use crate::runtime::Moment;
 use crate::runtime::limits::{BEAT_EVERY, EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, MAX_DRIFT_MS};
@@ -341,8 +341,7 @@ impl Worker {
             DataType::Lww | DataType::Mv => batch.draft.cell(key, &Field::default())?,
             DataType::Counter | DataType::Set | DataType::Map => None,
         };
-        let after =
-            if show { Some(read(data_type, &batch.draft.cells_of(key)?)) } else { None };
+        let after = if show { Some(read(data_type, &batch.draft.cells_of(key)?)) } else { None };
         Ok(Wrote {
             dot: Default::default(),
             hlc: Default::default(),
@@ -354,13 +353,7 @@ impl Worker {
     }
 
     /// Whether a write may be made at all.
-    fn admit(
-        &self,
-        key: &[u8],
-        ask: &Ask,
-        batch: &Batch,
-        now: Moment,
-    ) -> Result<(), WriteError> {
+    fn admit(&self, key: &[u8], ask: &Ask, batch: &Batch, now: Moment) -> Result<(), WriteError> {
         let part = self.inner.part.read();
         if part.is_reader {
             return Err(WriteError::Reader);
@@ -471,7 +464,9 @@ impl Worker {
         });
         applied.map_err(|error| self.broken(&error))?;
         let mut trail = inner.trail.lock();
-        if let Some((index, base)) = own.base.as_ref().filter(|base| live.own.base.as_ref() != Some(base)) {
+        if let Some((index, base)) =
+            own.base.as_ref().filter(|base| live.own.base.as_ref() != Some(base))
+        {
             trail.rebase(super::words::Base { index: *index, vector: base.clone() });
         }
         trail.reached(last, &vector);

@@ -15,7 +15,9 @@ use crate::service::{EntityTag, KeyRequest, Wrote};
 use crate::wire::{Changed, KV_LEASE, KV_REVISION};
 
 use super::body::read_body;
-use super::doc::params::{ChangeHeaders, ChangeQuery, KeyPath, PatchHeaders, PutHeaders, PutQuery};
+use super::doc::params::{
+    ChangeHeaders, ChangeQuery, KeyPath, PatchHeaders, PatchQuery, PutHeaders, PutQuery,
+};
 use super::envelope::{content_type, envelope, json, row_response, text_or_64};
 use super::facts::Facts;
 use super::keys::{KeyAddress, key_address, refuse_unknown_promises};
@@ -165,7 +167,7 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
     path = "/v1/ns/{ns}/keys/{key}",
     operation_id = "patch_key",
     tag = "keys",
-    params(KeyPath, PatchHeaders),
+    params(KeyPath, PatchQuery, PatchHeaders),
     request_body(content(
         (crate::wire::KvOp = "application/kv-op+json"),
         (serde_json::Value = "application/merge-patch+json"),

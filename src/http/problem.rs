@@ -270,7 +270,8 @@ pub(super) fn title(code: &str) -> &'static str {
         "overloaded" => "The node has too much to do",
         "unacknowledged" => "The write is done here, and not confirmed by others in time",
         "too_many_siblings" => "The key has too many values beside each other",
-        "receipt_not_found" => "There is no such lost write",
+        "nothing_to_restore" => "There is no such lost write",
+        "read_replica" => "The node only reads this namespace",
         "undetermined" => "The request's fate is unknown",
         _ => "Something is broken in the node",
     }

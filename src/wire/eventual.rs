@@ -170,11 +170,10 @@ pub struct ConflictPage {
 /// How many writes were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossTotals {
-    /// Writes that this node has heard of; none when only a part of the keys was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub writes: Option<u64>,
     /// Writes that were lost for good.
     pub lost: u64,
+    /// Bytes of their values.
+    pub lost_bytes: u64,
     /// Writes that are not in what is shown now: those lost, and those that had built on them.
     pub effective: u64,
     /// Writes that are lost unless a write turns up whose client had seen them.

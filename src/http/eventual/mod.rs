@@ -13,6 +13,7 @@
 pub(super) mod asks;
 pub(super) mod batch;
 pub(super) mod keys;
+pub(super) mod losses;
 pub(super) mod scan;
 mod shown;
 

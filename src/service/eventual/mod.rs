@@ -11,6 +11,7 @@
 
 mod batch;
 mod keys;
+mod losses;
 mod scan;
 mod wing;
 
@@ -27,14 +28,16 @@ use super::{Hall, Service, check_key, no_catalog};
 
 pub use batch::{SpaceOp, SpaceResult, SpaceStep};
 pub use keys::{Held, Order, SpaceWrote};
+pub use losses::Losses;
 pub use scan::{SpaceItem, SpacePage, SpaceScan};
-pub use wing::{EventualWing, NoShards};
+pub use wing::EventualWing;
+#[cfg(test)]
+pub(crate) use wing::NoShards;
 
 /// An eventual namespace on this node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Space {
     hall: Arc<Hall>,
-    name: String,
     id: NamespaceId,
     data_type: DataType,
     limits: NamespaceLimits,
@@ -66,7 +69,6 @@ impl Service {
         let shard = hall.shard(name, entry.id, context).await?;
         Ok(Some(Space {
             hall: Arc::clone(hall),
-            name: name.to_owned(),
             id: entry.id,
             data_type,
             limits: entry.limits,

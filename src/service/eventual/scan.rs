@@ -257,7 +257,8 @@ impl Space {
         ScanCursor { scope: self.scope(), query: query(scan), edge: rest.edge(), view: None }
     }
 
-    fn scope(&self) -> Scope {
+    /// Whose cursors are taken here.
+    pub(super) fn scope(&self) -> Scope {
         Scope { cluster: self.cluster, namespace: self.id, recorded_since: 0 }
     }
 }

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::convergence::Shard;
+use crate::convergence::{Shard, Shards};
 use crate::model::NamespaceId;
 
 /// The shards of this node.
@@ -19,16 +19,30 @@ pub trait EventualWing: Send + Sync {
     fn changed(&self) -> watch::Receiver<u64>;
 }
 
-/// A node that has no shards.
-#[derive(Debug)]
-pub struct NoShards(watch::Sender<u64>);
+#[async_trait]
+impl EventualWing for Shards {
+    fn shard(&self, namespace: NamespaceId) -> Option<Shard> {
+        self.get(namespace)
+    }
 
+    fn changed(&self) -> watch::Receiver<u64> {
+        Self::changed(self)
+    }
+}
+
+/// A node that has no shards: where the other side is tested.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct NoShards(watch::Sender<u64>);
+
+#[cfg(test)]
 impl Default for NoShards {
     fn default() -> Self {
         Self(watch::Sender::new(0))
     }
 }
 
+#[cfg(test)]
 #[async_trait]
 impl EventualWing for NoShards {
     fn shard(&self, _: NamespaceId) -> Option<Shard> {
