@@ -45,6 +45,7 @@ pub struct Node {
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
+    pub(super) shards: Arc<Shards>,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Arc<dyn Corridor>,
@@ -80,6 +81,15 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
+        let shards = Shards::new(convergence::Foundation {
+            node: config.node,
+            home: convergence::home_of(cellar.identity.incarnation),
+            env: env.clone(),
+            log: cellar.log.clone(),
+            state: cellar.state.clone(),
+            catalog: cellar.catalog.subscribe(),
+        });
+        ShardFigures::register(&metrics, &shards);
         let plan = plan(config);
         let home = home_of(cellar.identity.incarnation);
         let door =
@@ -137,6 +147,7 @@ impl Node {
             inbox,
             router,
             service,
+            shards,
             founding,
             door,
             peers,
@@ -313,10 +324,16 @@ impl Node {
         }
     }
 
-    /// Stops the groups and flushes what is left.
+    /// The eventual namespaces here.
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
+    }
+
+    /// Stops the groups and the shards, and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
         self.shards.close().await;
         self.groups.stop().await;
+        self.shards.close().await;
         // The log first: state that a clean stop vouches for must not be ahead of it.
         self.groups.flush_log().await;
         let (state, log) = (self.groups.state().clone(), self.groups.log().clone());

@@ -30,7 +30,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use crate::model::NamespaceId;
+use crate::model::{Incarnation, NamespaceId};
 use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
 pub use registry::{Foundation, Shards};
@@ -45,4 +45,9 @@ pub use words::{
 /// The group that stands for a namespace's shard in log and state.
 pub const fn storage_group(namespace: NamespaceId) -> crate::storage::GroupId {
     EVENTUAL_GROUP_BASE + namespace.0
+}
+
+/// The part of a data directory's random number that actors carry.
+pub fn home_of(incarnation: Incarnation) -> u32 {
+    u32::try_from(incarnation.0 & u64::from(u32::MAX)).expect("it is masked to 32 bits")
 }

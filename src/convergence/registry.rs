@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::clocks::Clocks;
 use super::open::{Parts, open};
 use super::shard::{Part, Shard};
-use super::storage_group;
+use super::{home_of, storage_group};
 use super::words::ReadError;
 use crate::model::eventual::{DataType, Member, Members};
 use crate::model::{NamespaceId, NodeId};
@@ -58,10 +58,8 @@ pub struct Shards {
 /// What of a catalog concerns a namespace.
 fn part_of(catalog: &Catalog, entry: &NamespaceEntry) -> Part {
     let present = catalog.present_nodes();
-    // The low half: the same part of it that actors carry.
-    let low = |incarnation: u64| u32::try_from(incarnation & u64::from(u32::MAX)).unwrap_or(0);
     let all: BTreeSet<Member> = present
-        .map(|(node, known)| Member { node: node.0, home: low(known.incarnation.0) })
+        .map(|(node, known)| Member { node: node.0, home: home_of(known.incarnation) })
         .collect();
     let mut hash = Xxh3::new();
     for member in &all {
