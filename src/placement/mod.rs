@@ -9,6 +9,7 @@ pub mod assign;
 pub mod catalog;
 pub mod change;
 pub mod command;
+pub mod links;
 mod namespaces;
 pub mod plan;
 pub mod slots;
