@@ -103,6 +103,7 @@ async fn serve_node(
 pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     // Also while nobody answers: eventual namespaces are served by the catalog that is known here.
     node.groups.env().tasks.spawn("shards", Arc::clone(&node.shards).run());
+    node.groups.env().tasks.spawn("streams", Arc::clone(&node.streams).run());
     let charter = node.enter(config).await?;
     let groups = &node.groups;
     let tasks = &groups.env().tasks;
@@ -116,7 +117,6 @@ pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("tend", tend::run(Arc::clone(groups), homes));
     tasks.spawn("usage", usage::run(Arc::clone(groups) as Arc<_>, node.usage()));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
-    tasks.spawn("shards", Arc::clone(&node.shards).run());
     tasks.spawn("peers", node.follow_peers());
     // A refusal for good must be heard also while the address cannot be announced.
     tokio::select! {

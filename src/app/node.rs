@@ -21,7 +21,7 @@ use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
 use crate::convergence::metrics::ShardFigures;
-use crate::convergence::{self, Shards};
+use crate::convergence::{self, ConvergeInbox, Shards, StreamMetrics, Streams};
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
@@ -41,11 +41,11 @@ use crate::wire::JoinRequest;
 pub struct Node {
     pub(super) env: Env,
     pub(super) groups: Arc<Groups>,
-    pub(super) shards: Arc<Shards>,
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
     pub(super) shards: Arc<Shards>,
+    pub(super) streams: Arc<Streams>,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Arc<dyn Corridor>,
@@ -91,21 +91,13 @@ impl Node {
         });
         ShardFigures::register(&metrics, &shards);
         let plan = plan(config);
-        let home = home_of(cellar.identity.incarnation);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
         let doorkeeper: Arc<dyn Doorkeeper> = Arc::clone(&door) as Arc<_>;
         let (peers, internal) = corridor(env.clone(), doorkeeper, PeerMetrics::new(&metrics));
         let transport: Arc<dyn Transport> = Arc::clone(&peers) as Arc<_>;
-        let shards = Shards::new(convergence::Foundation {
-            node: config.node,
-            home,
-            env: env.clone(),
-            log: cellar.log.clone(),
-            state: cellar.state.clone(),
-            catalog: cellar.catalog.subscribe(),
-        });
-        ShardFigures::register(&metrics, &shards);
+        let (flow, figures) = (Arc::clone(&transport), StreamMetrics::new(&metrics));
+        let streams = Streams::new(Arc::clone(&shards), flow, figures);
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
             env: env.clone(),
@@ -127,7 +119,7 @@ impl Node {
             env: env.clone(),
             node: config.node,
             wing: Arc::clone(&groups) as Arc<_>,
-            eventual: Arc::clone(&shards) as Arc<_>,
+            eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
             health: Box::new(move || log.poisoned()),
@@ -137,17 +129,18 @@ impl Node {
         peers.set_inbox(Arc::new(Switch {
             raft: Arc::clone(&inbox),
             hall: ForwardService::new(service.clone()),
+            convergence: ConvergeInbox::new(Arc::clone(&streams)),
         }));
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
         let env = env.clone();
         Ok(Self {
             env,
             groups,
-            shards,
             inbox,
             router,
             service,
             shards,
+            streams,
             founding,
             door,
             peers,
@@ -329,9 +322,13 @@ impl Node {
         &self.shards
     }
 
+    /// What brings the shards of all nodes together.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
     /// Stops the groups and the shards, and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
-        self.shards.close().await;
         self.groups.stop().await;
         self.shards.close().await;
         // The log first: state that a clean stop vouches for must not be ahead of it.
@@ -391,11 +388,6 @@ impl Cellar {
         let catalog = Arc::new(watch::Sender::new(catalog));
         Ok((ground, Self { lock, disk, identity, log, state, catalog }))
     }
-}
-
-/// What of a data directory's number its actors carry.
-fn home_of(incarnation: model::Incarnation) -> u32 {
-    u32::try_from(incarnation.0 & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn hex(text: &str) -> Option<u64> {

@@ -48,6 +48,7 @@ use super::{Asked, Front};
         super::eventual::losses::conflicts,
         super::eventual::losses::totals,
         super::eventual::losses::restore,
+        super::eventual::convergence::convergence,
         super::txn::txn,
         super::batch::batch,
         super::locks::acquire,

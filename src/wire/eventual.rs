@@ -200,6 +200,9 @@ pub struct Convergence {
     pub members: Vec<ConvergenceMember>,
     /// What is on its way, by pair of nodes.
     pub lags: Vec<ConvergenceLag>,
+    /// Where nodes differ that have heard of the same: the numbers of parts of the keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<u16>,
 }
 
 /// A node, as far as it answered.
@@ -212,7 +215,7 @@ pub struct ConvergenceMember {
     /// What it has heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<String>,
-    /// A hash of all that it holds.
+    /// A hash of all that it holds; none while it takes over what another node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

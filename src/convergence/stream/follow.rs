@@ -67,15 +67,19 @@ struct Plan {
 impl Streams {
     /// The streams of these shards. Nothing is read before `run`.
     pub fn new(
-        me: NodeId,
-        env: Env,
         shards: Arc<Shards>,
         transport: Arc<dyn Transport>,
-        catalog: watch::Receiver<Option<Arc<Catalog>>>,
         metrics: StreamMetrics,
     ) -> Arc<Self> {
-        let running = Mutex::default();
-        Arc::new(Self { me, env, shards, transport, catalog, metrics, running })
+        Arc::new(Self {
+            me: shards.node(),
+            env: shards.env().clone(),
+            catalog: shards.catalog(),
+            shards,
+            transport,
+            metrics,
+            running: Mutex::default(),
+        })
     }
 
     /// Follows the catalog and the shards, for ever.

@@ -60,6 +60,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, MANY],
         "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW, MANY],
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
+        "get_convergence" => &[EVERY, GROUP, SPACE],
         "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
         "list_conflicts" => &[
             EVERY,

@@ -12,6 +12,7 @@
 
 pub(super) mod asks;
 pub(super) mod batch;
+pub(super) mod convergence;
 pub(super) mod keys;
 pub(super) mod losses;
 pub(super) mod scan;

@@ -17,7 +17,7 @@ mod wing;
 
 use std::sync::Arc;
 
-use crate::convergence::Shard;
+use crate::convergence::{Convergence, Shard};
 use crate::model::NamespaceId;
 use crate::model::eventual::{DataType, Vector};
 use crate::placement::{Mode, NamespaceLimits};
@@ -126,6 +126,22 @@ impl Space {
     /// What this node has heard of it.
     pub fn vector(&self) -> Arc<Vector> {
         self.shard.vector()
+    }
+
+    /// Asks every node what it has, and compares.
+    ///
+    /// # Errors
+    ///
+    /// When the namespace is gone.
+    pub async fn convergence(&self, context: &Context) -> Result<Convergence, ServiceError> {
+        // Whoever does not answer is named: a part of the time is kept for saying so.
+        let left = context.deadline.since(self.hall.env.clock.now());
+        let deadline = self.hall.env.clock.now() + left * 3 / 4;
+        let found = self.hall.eventual.convergence(self.id, deadline).await;
+        found.ok_or_else(|| {
+            let reason = "the namespace is not open on this node any more".to_owned();
+            ErrorKind::Unavailable { reason }.into()
+        })
     }
 
     /// Refuses a key that the namespace does not take.

@@ -3,11 +3,14 @@
 //! Why it exists: tests of the hall have no shards; a node has [`convergence`](crate::convergence)'s.
 //! Promises: nothing here waits for another node, but [`EventualWing::convergence`], which is for that.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::convergence::{Shard, Shards};
+use crate::convergence::{Convergence, Shard, Shards, Streams};
 use crate::model::NamespaceId;
+use crate::runtime::Moment;
 
 /// The shards of this node.
 #[async_trait]
@@ -17,16 +20,23 @@ pub trait EventualWing: Send + Sync {
 
     /// Changes whenever a shard comes or goes.
     fn changed(&self) -> watch::Receiver<u64>;
+
+    /// Asks every node that holds a namespace what it has; `None` when it is not here.
+    async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence>;
 }
 
 #[async_trait]
-impl EventualWing for Shards {
+impl EventualWing for (Arc<Shards>, Arc<Streams>) {
     fn shard(&self, namespace: NamespaceId) -> Option<Shard> {
-        self.get(namespace)
+        self.0.get(namespace)
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
-        Self::changed(self)
+        self.0.changed()
+    }
+
+    async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence> {
+        self.1.convergence(namespace, deadline).await
     }
 }
 
@@ -51,5 +61,9 @@ impl EventualWing for NoShards {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
+    }
+
+    async fn convergence(&self, _: NamespaceId, _: Moment) -> Option<Convergence> {
+        None
     }
 }
