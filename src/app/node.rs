@@ -120,6 +120,7 @@ impl Node {
             env: env.clone(),
             node: config.node,
             wing: Arc::clone(&groups) as Arc<_>,
+            eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
             health: Box::new(move || log.poisoned()),

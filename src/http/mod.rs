@@ -17,6 +17,7 @@ mod bounds;
 mod change;
 mod doc;
 mod envelope;
+mod eventual;
 mod facts;
 mod gate;
 mod keys;

@@ -231,7 +231,7 @@ fn view(space: &service::NamespaceView) -> wire::NamespaceView {
         keys: space.keys,
         bytes: space.bytes,
         groups: space.groups,
-        data_type: space.data_type.map(|data_type| topology::type_name(data_type).to_owned()),
+        data_type: space.data_type.map(|data_type| data_type.name().to_owned()),
         topology: space.topology.as_ref().map(topology::shown),
     }
 }

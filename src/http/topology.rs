@@ -17,20 +17,9 @@ use super::problem::Failure;
 /// The type of this name.
 pub(super) fn type_of(name: &str) -> Result<DataType, Failure> {
     let types = [DataType::Lww, DataType::Mv, DataType::Counter, DataType::Set, DataType::Map];
-    types.into_iter().find(|data_type| type_name(*data_type) == name).ok_or_else(|| {
+    types.into_iter().find(|data_type| data_type.name() == name).ok_or_else(|| {
         Failure::invalid(format!("type {name:?} is not lww, mv, counter, set or map"))
     })
-}
-
-/// A type's name.
-pub(super) const fn type_name(data_type: DataType) -> &'static str {
-    match data_type {
-        DataType::Lww => "lww",
-        DataType::Mv => "mv",
-        DataType::Counter => "counter",
-        DataType::Set => "set",
-        DataType::Map => "map",
-    }
 }
 
 /// A plan as the catalog keeps it.
@@ -104,7 +93,7 @@ mod tests {
     #[test]
     fn a_type_has_one_name() {
         for name in ["lww", "mv", "counter", "set", "map"] {
-            assert_eq!(type_name(type_of(name).unwrap()), name);
+            assert_eq!(type_of(name).unwrap().name(), name);
         }
         type_of("text").unwrap_err();
     }

@@ -128,7 +128,7 @@ pub struct ReceiptView {
     pub written: Option<String>,
 }
 
-/// A write that was lost, and to which.
+/// A write that was lost for good, and to which other one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Conflict {
     /// The write that was lost.
@@ -155,11 +155,6 @@ pub struct Conflict {
     pub written: String,
     /// The write that it was lost to.
     pub by: String,
-    /// How many writes it stood on, itself included: all of them are lost with it.
-    pub lineage: u64,
-    /// Whether that cannot change any more.
-    #[serde(rename = "final")]
-    pub is_final: bool,
 }
 
 /// A page of lost writes, oldest first.
@@ -175,11 +170,10 @@ pub struct ConflictPage {
 /// How many writes were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossTotals {
-    /// Writes that this node has heard of; none when only a part of the keys was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub writes: Option<u64>,
     /// Writes that were lost for good.
     pub lost: u64,
+    /// Bytes of their values.
+    pub lost_bytes: u64,
     /// Writes that are not in what is shown now: those lost, and those that had built on them.
     pub effective: u64,
     /// Writes that are lost unless a write turns up whose client had seen them.
@@ -206,6 +200,9 @@ pub struct Convergence {
     pub members: Vec<ConvergenceMember>,
     /// What is on its way, by pair of nodes.
     pub lags: Vec<ConvergenceLag>,
+    /// Where nodes differ that have heard of the same: the numbers of parts of the keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<u16>,
 }
 
 /// A node, as far as it answered.
@@ -218,7 +215,7 @@ pub struct ConvergenceMember {
     /// What it has heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<String>,
-    /// A hash of all that it holds.
+    /// A hash of all that it holds; none while it takes over what another node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

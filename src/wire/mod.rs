@@ -9,6 +9,7 @@
 
 mod batch;
 mod cluster;
+mod eventual;
 mod keys;
 mod leases;
 mod limits;
@@ -23,6 +24,11 @@ pub use batch::{BatchEnd, BatchLine, BatchResult};
 pub use cluster::{
     ChangeReply, ClusterView, DigestView, GroupDigest, GroupView, JoinRequest, KnownNode, NodeView,
     ReplaceRequest, ReplicaView, RouteReplica, RouteView,
+};
+pub use eventual::{
+    Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
+    FieldOps, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals, ReceiptView,
+    Restored, Sibling,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{
