@@ -21,7 +21,7 @@ use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
 use crate::convergence::metrics::ShardFigures;
-use crate::convergence::{self, Shards};
+use crate::convergence::{self, ConvergeInbox, Shards, StreamMetrics, Streams};
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
@@ -45,6 +45,7 @@ pub struct Node {
     pub(super) router: axum::Router,
     pub(super) service: Service,
     pub(super) shards: Arc<Shards>,
+    pub(super) streams: Arc<Streams>,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Arc<dyn Corridor>,
@@ -88,6 +89,8 @@ impl Node {
         let doorkeeper: Arc<dyn Doorkeeper> = Arc::clone(&door) as Arc<_>;
         let (peers, internal) = corridor(env.clone(), doorkeeper, PeerMetrics::new(&metrics));
         let transport: Arc<dyn Transport> = Arc::clone(&peers) as Arc<_>;
+        let (flow, figures) = (Arc::clone(&transport), StreamMetrics::new(&metrics));
+        let streams = Streams::new(Arc::clone(&shards), flow, figures);
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
             env: env.clone(),
@@ -109,6 +112,7 @@ impl Node {
             env: env.clone(),
             node: config.node,
             wing: Arc::clone(&groups) as Arc<_>,
+            eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
             health: Box::new(move || log.poisoned()),
@@ -118,6 +122,7 @@ impl Node {
         peers.set_inbox(Arc::new(Switch {
             raft: Arc::clone(&inbox),
             hall: ForwardService::new(service.clone()),
+            convergence: ConvergeInbox::new(Arc::clone(&streams)),
         }));
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
         let env = env.clone();
@@ -128,6 +133,7 @@ impl Node {
             router,
             service,
             shards,
+            streams,
             founding,
             door,
             peers,
@@ -307,6 +313,11 @@ impl Node {
     /// The eventual namespaces here.
     pub fn shards(&self) -> &Arc<Shards> {
         &self.shards
+    }
+
+    /// What brings the shards of all nodes together.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
     }
 
     /// Stops the groups and the shards, and flushes what is left.

@@ -21,6 +21,7 @@ mod open;
 pub mod registry;
 mod rows;
 pub mod shard;
+pub mod stream;
 mod sums;
 mod sync;
 mod trail;
@@ -36,6 +37,7 @@ use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
 pub use registry::{Foundation, Shards};
 pub use shard::{Part, Shard};
+pub use stream::{ConvergeInbox, Convergence, Lag, MemberState, StreamMetrics, Streams, Verdict};
 pub use sums::Figures;
 pub use words::{
     Audit, Base, BucketSet, ConflictPage, Digest, FateView, Heads, Heard, KeyPage, LogGone, Logged,

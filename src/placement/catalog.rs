@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::topology::Topology;
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::DataType;
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRange};
@@ -97,6 +98,8 @@ pub struct NamespaceEntry {
     pub recorded_since: u64,
     /// What its values are; there exactly if it is eventual. Never changes.
     pub data_type: Option<DataType>,
+    /// How its replicas are linked; a mesh if it is linearizable, and then without meaning.
+    pub topology: Topology,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -150,6 +153,7 @@ impl NamespaceEntry {
             epoch,
             recorded_since: 0,
             data_type: None,
+            topology: Topology::Mesh,
         }
     }
 }
