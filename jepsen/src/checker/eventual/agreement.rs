@@ -69,7 +69,8 @@ impl Checker for Agreement {
              same ({compared} comparisons)"
         );
         // Who has nothing else to compare compares what is shown by another judge.
-        let judged = if spaces.is_empty() && contents.is_empty() { said } else { said.min(compared) };
+        let judged =
+            if spaces.is_empty() && contents.is_empty() { said } else { said.min(compared) };
         findings.verdict(self.name(), judged, fine, figures)
     }
 }

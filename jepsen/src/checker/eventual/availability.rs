@@ -35,8 +35,7 @@ impl Checker for Availability {
     }
 
     fn check(&self, history: &History, _: Budget) -> Verdict {
-        let windows: Vec<Window> =
-            windows(history).into_iter().filter(Window::bites).collect();
+        let windows: Vec<Window> = windows(history).into_iter().filter(Window::bites).collect();
         let (links, others): (Vec<_>, Vec<_>) =
             windows.iter().partition(|window| LINKS.contains(&window.name.as_str()));
         let mut findings = Findings::default();
@@ -127,8 +126,7 @@ mod tests {
         let mut script = Script::default();
         script.operation("read", 1, Kind::Ok, 1);
         fault(&mut script, &format!("start-{fault_name}"));
-        script.operation("write", 1, kind, 1).error =
-            (!error.is_empty()).then(|| error.to_owned());
+        script.operation("write", 1, kind, 1).error = (!error.is_empty()).then(|| error.to_owned());
         fault(&mut script, &format!("stop-{fault_name}"));
         Availability.check(&script.history(), Budget::default())
     }

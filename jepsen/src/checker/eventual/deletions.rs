@@ -61,9 +61,8 @@ impl Checker for Deletions {
                 }
             }
         }
-        let [whole, cut] = [2, 3].map(|place| {
-            syncs.iter().filter_map(|event| number(&event.value, place)).sum::<u64>()
-        });
+        let [whole, cut] = [2, 3]
+            .map(|place| syncs.iter().filter_map(|event| number(&event.value, place)).sum::<u64>());
         let fine = format!(
             "{deleted} deletions of {} items hold at all nodes; {whole} state syncs ended and {cut} were \
              cut since the nodes' last starts",
@@ -124,9 +123,8 @@ impl<'a> Item<'a> {
         create: &(Operation<'a>, Kind),
     ) -> bool {
         let began = delete.invoke.time;
-        let own = create.1 == Kind::Ok
-            && node(&create.0) == node(delete)
-            && ended(&create.0) < began;
+        let own =
+            create.1 == Kind::Ok && node(&create.0) == node(delete) && ended(&create.0) < began;
         let shown = delete.complete.map(|event| numbers(extra(event, "shown"))).unwrap_or_default();
         let number = at(&create.0.invoke.value, 2).as_int();
         let named = number.is_some_and(|number| shown.contains(&number));
@@ -158,8 +156,8 @@ impl<'a> Item<'a> {
             }
         }
         // A creation that begins only now may be what is shown.
-        let is_all = !self.creates.is_empty()
-            && self.creates.iter().all(|create| taking(create).is_some());
+        let is_all =
+            !self.creates.is_empty() && self.creates.iter().all(|create| taking(create).is_some());
         if shown.contains(&-1) && is_all {
             taken.extend(self.deletes.last().map(|(delete, _)| delete));
         }
@@ -190,7 +188,8 @@ fn finally(items: &Items<'_>, end: &Event, findings: &mut Findings) {
         let none = BTreeSet::new();
         let numbers = shown.remove(name).unwrap_or(none);
         for delete in item.taken_at(None, 0, &numbers) {
-            let words = format!("{of_type} {name} was deleted, and node {at_node} has it in the end");
+            let words =
+                format!("{of_type} {name} was deleted, and node {at_node} has it in the end");
             findings.add("resurrected", words, shows([delete]).chain([end.index]));
         }
         if let (Some(create), true) = (item.untouched(), numbers.is_empty()) {
@@ -205,7 +204,8 @@ fn finally(items: &Items<'_>, end: &Event, findings: &mut Findings) {
                 at(&create.invoke.value, 2).as_int() == Some(*number)
             };
             if !item.creates.iter().any(is_created) {
-                let words = format!("node {at_node} has {of_type} {name} as {number}, as nobody made it");
+                let words =
+                    format!("node {at_node} has {of_type} {name} as {number}, as nobody made it");
                 findings.add("unwritten-value", words, [end.index]);
             }
         }

@@ -72,7 +72,12 @@ impl Checker for Fates {
             for place in 0..record.writes.len() {
                 accounted(*key, record, place, &end, &mut findings);
             }
-            bounds.add(record, |receipt| end.fate(*key, receipt), end.current(*key), &end.recorded());
+            bounds.add(
+                record,
+                |receipt| end.fate(*key, receipt),
+                end.current(*key),
+                &end.recorded(),
+            );
         }
         conflicts(&keys, &end, &mut findings);
         totals(&end, &bounds, &mut findings);
@@ -143,7 +148,9 @@ fn gather(history: &History) -> End<'_> {
         match event.f.as_str() {
             "fates" => {
                 for said in at(&event.value, 2).as_list().unwrap_or_default() {
-                    let (Some(receipt), Some(word)) = (text(said, 0), text(said, 1)) else { continue };
+                    let (Some(receipt), Some(word)) = (text(said, 0), text(said, 1)) else {
+                        continue;
+                    };
                     let is_final = *at(said, 3) == Value::Bool(true);
                     let fate = Fate { word, by: text(said, 2), is_final };
                     end.fates.entry((key(), receipt)).or_default().push((node(), fate));
@@ -173,7 +180,11 @@ fn one_current(key: i64, record: &Key<'_>, end: &End<'_>, findings: &mut Finding
         end.shown.get(&key).into_iter().flatten().map(|(_, receipt)| *receipt).collect();
     let acknowledged = record.writes.iter().any(|write| write.kind == Kind::Ok);
     if shown.len() > 1 {
-        findings.add("shown-otherwise", format!("nodes show different writes of {key}: {shown:?}"), []);
+        findings.add(
+            "shown-otherwise",
+            format!("nodes show different writes of {key}: {shown:?}"),
+            [],
+        );
     } else if acknowledged && !shown.is_empty() && shown.contains(&None) {
         findings.add("lost-key", format!("key {key} was written, never deleted, and is gone"), []);
     }
@@ -189,20 +200,18 @@ fn one_current(key: i64, record: &Key<'_>, end: &End<'_>, findings: &mut Finding
 }
 
 /// What became of a write is one of the things that can have become of it.
-fn accounted(
-    key: i64,
-    record: &Key<'_>,
-    place: usize,
-    end: &End<'_>,
-    findings: &mut Findings,
-) {
+fn accounted(key: i64, record: &Key<'_>, place: usize, end: &End<'_>, findings: &mut Findings) {
     let Some(write) = record.writes.get(place) else { return };
     let Some(said) = write.receipt.and_then(|receipt| end.fates.get(&(key, receipt))) else {
         return;
     };
     let receipt = write.receipt.unwrap_or_default();
     let mut tell = |kind: &str, words: String| {
-        findings.add(kind, format!("write {} of key {key} ({receipt}) {words}", write.value), shows([&write.operation]));
+        findings.add(
+            kind,
+            format!("write {} of key {key} ({receipt}) {words}", write.value),
+            shows([&write.operation]),
+        );
     };
     let Some((_, first)) = said.first() else { return };
     if said.iter().any(|(_, fate)| fate != first) {
@@ -210,7 +219,11 @@ fn accounted(
     }
     let seen_by = |certain: bool| {
         record.writes.iter().find(|later| {
-            if certain { later.is_certain() && later.shown == Some(place) } else { later.may_have_seen(place) }
+            if certain {
+                later.is_certain() && later.shown == Some(place)
+            } else {
+                later.may_have_seen(place)
+            }
         })
     };
     match first.word {
@@ -221,7 +234,10 @@ fn accounted(
         }
         "superseded" => {
             if seen_by(false).is_none() {
-                tell("lost-in-silence", "is called superseded, and no writer had been shown it".into());
+                tell(
+                    "lost-in-silence",
+                    "is called superseded, and no writer had been shown it".into(),
+                );
             } else if !first.is_final {
                 tell("never-final", "is superseded, and that is not final".into());
             }
@@ -231,7 +247,8 @@ fn accounted(
             let winner = record.writes.iter().position(|other| other.receipt == Some(by));
             let unnamed = record.writes.iter().any(|other| other.receipt.is_none());
             if let Some(later) = seen_by(true) {
-                let words = format!("is called lost, and {} was written by who had seen it", later.value);
+                let words =
+                    format!("is called lost, and {} was written by who had seen it", later.value);
                 tell("seen-and-lost", words);
             } else if winner == Some(place) || (winner.is_none() && !unnamed) {
                 tell("lost-to-nobody", format!("is lost to {by}, which is no write of this key"));
@@ -268,7 +285,8 @@ fn conflicts(keys: &BTreeMap<i64, Key<'_>>, end: &End<'_>, findings: &mut Findin
                     findings.add("loss-not-recorded", words, [event.index]);
                 }
                 Some((at_key, _, by_then)) if (at_key, by_then) != (key, by) => {
-                    let words = format!("node {node}: {receipt} was lost to {by:?} and to {by_then:?}");
+                    let words =
+                        format!("node {node}: {receipt} was lost to {by:?} and to {by_then:?}");
                     findings.add("misquoted-conflict", words, [event.index]);
                 }
                 Some(_) => {}
@@ -280,7 +298,8 @@ fn conflicts(keys: &BTreeMap<i64, Key<'_>>, end: &End<'_>, findings: &mut Findin
                 record.writes.get(*record.values.get(&value)?)
             });
             let named = write.and_then(|write| write.receipt);
-            let words = || format!("node {node} has a conflict {receipt} of key {key} with {value:?}");
+            let words =
+                || format!("node {node} has a conflict {receipt} of key {key} with {value:?}");
             match write {
                 None => findings.add("conflict-of-nobody", words(), [event.index]),
                 Some(_) if named.is_some_and(|named| named != *receipt) => {
@@ -311,7 +330,8 @@ fn totals(end: &End<'_>, bounds: &Bounds, findings: &mut Findings) {
             .find(|(other, _)| number(&other.value, 0) == Some(node))
             .and_then(|(_, recorded)| u64::try_from(recorded.len()).ok());
         if lost != own {
-            let words = format!("node {node} counts {lost:?} lost writes, and {own:?} are on record");
+            let words =
+                format!("node {node} counts {lost:?} lost writes, and {own:?} are on record");
             findings.add("wrong-direct-loss", words, [event.index]);
         }
         if !effective.is_some_and(|effective| (bounds.least..=bounds.most).contains(&effective)) {
@@ -331,11 +351,8 @@ fn restored(end: &End<'_>, findings: &mut Findings) {
         let Some(value) = text_of(event) else { continue };
         for seen in at(&event.value, 3).as_list().unwrap_or_default() {
             if at(seen, 1).as_int() != Some(value) {
-                let words = format!(
-                    "{value} was restored, and node {} shows {}",
-                    at(seen, 0),
-                    at(seen, 1)
-                );
+                let words =
+                    format!("{value} was restored, and node {} shows {}", at(seen, 0), at(seen, 1));
                 findings.add("not-restored", words, [event.index]);
             }
         }

@@ -195,12 +195,7 @@ fn own_additions(
 }
 
 /// A node shows the elements that it took itself, if nobody tried to remove them.
-fn own_elements(
-    done: &Done<'_>,
-    operation: &Operation<'_>,
-    read: &Event,
-    findings: &mut Findings,
-) {
+fn own_elements(done: &Done<'_>, operation: &Operation<'_>, read: &Event, findings: &mut Findings) {
     let key = at(&read.value, 1);
     let shown = elements(at(&read.value, 2));
     for ((_, element), inserts) in done.inserts.range((key, i64::MIN)..=(key, i64::MAX)) {
@@ -300,7 +295,13 @@ fn map(done: &Done<'_>, key: &Value, contents: &Json, event: &Event, findings: &
             findings.add("lost-field", words, shows([operation]).chain([event.index]));
         }
     }
-    counter(&done.hits, key, contents.get("hits").and_then(Json::as_i64).map(i128::from), event, findings);
+    counter(
+        &done.hits,
+        key,
+        contents.get("hits").and_then(Json::as_i64).map(i128::from),
+        event,
+        findings,
+    );
     let tags = contents.get("tags").and_then(Json::as_array).cloned().unwrap_or_default();
     let tags: BTreeSet<i64> =
         tags.iter().filter_map(|tag| tag.as_str().and_then(|tag| tag.parse().ok())).collect();

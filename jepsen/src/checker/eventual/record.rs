@@ -147,7 +147,8 @@ impl<'a> Key<'a> {
         let mut steps: Vec<(u64, Step)> = Vec::new();
         for (place, write) in self.writes.iter().enumerate() {
             let begins = write.operation.invoke.time;
-            let waited = write.operation.complete.and_then(|event| extra_number(event, "waited-us"));
+            let waited =
+                write.operation.complete.and_then(|event| extra_number(event, "waited-us"));
             steps.push((begins, Step::Begins(place)));
             let looks = begins.saturating_add(waited.unwrap_or(0).saturating_mul(1000));
             steps.push((looks, Step::Looks(place)));
@@ -307,7 +308,8 @@ mod tests {
         let mut script = Script::default();
         write(&mut script, 20, 2, None);
         write(&mut script, 21, 2, Some(20));
-        let read = script.operation("read", Value::keyed(1, Value::Nil), Kind::Ok, Value::keyed(1, 21));
+        let read =
+            script.operation("read", Value::keyed(1, Value::Nil), Kind::Ok, Value::keyed(1, 21));
         read.with("shown", "r21").with("shown-value", 21);
         write(&mut script, 10, 1, Some(21));
         assert_eq!(record(&script)[2], (Some(1), vec![]));

@@ -172,11 +172,7 @@ pub(crate) async fn converged(api: &Api, node: u32, space: &str, data_type: &str
 }
 
 /// What the history has of something that a node was asked at the end: `[node type rest…]`.
-pub(crate) fn seen_at(
-    node: u32,
-    data_type: &str,
-    rest: impl IntoIterator<Item = Value>,
-) -> Value {
+pub(crate) fn seen_at(node: u32, data_type: &str, rest: impl IntoIterator<Item = Value>) -> Value {
     let mut items = vec![Value::Int(i64::from(node)), data_type.into()];
     items.extend(rest);
     Value::List(items)
@@ -264,7 +260,9 @@ pub(crate) async fn conflicts(api: &Api, node: u32, space: &str, data_type: &str
             return make::refused(node, "not-a-page");
         };
         for conflict in page {
-            let text = |name: &str| Value::from(conflict.get(name).and_then(Json::as_str).map(str::to_owned));
+            let text = |name: &str| {
+                Value::from(conflict.get(name).and_then(Json::as_str).map(str::to_owned))
+            };
             found.push(Value::list([text("receipt"), text("key"), text("value"), text("by")]));
         }
         match body.get("next").and_then(Json::as_str).filter(|_| !page.is_empty()) {
@@ -348,7 +346,8 @@ mod tests {
         assert_eq!(numbers(&reply(200, "17 xxxx"), &[]), [17]);
         assert_eq!(numbers(&reply(200, r#"["3","1"]"#), &[]), [1, 3]);
         assert_eq!(numbers(&reply(200, r#"{"a":4,"b":{"c":["5"]},"n":9}"#), &["n"]), [4, 5]);
-        let siblings = r#"{"etag":"\"1-2\"","siblings":[{"value":"8","receipt":"1.2.3.4"},{"value":"7"}]}"#;
+        let siblings =
+            r#"{"etag":"\"1-2\"","siblings":[{"value":"8","receipt":"1.2.3.4"},{"value":"7"}]}"#;
         assert_eq!(numbers(&reply(300, siblings), &[]), [7, 8]);
         assert_eq!(numbers(&reply(404, "17"), &[]), [0_i64; 0]);
     }

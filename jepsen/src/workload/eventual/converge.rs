@@ -179,7 +179,8 @@ impl Spot<'_> {
                 asking::merge(&self.space, &self.key, &patch)
             }
             2 => {
-                let fields = json!({ "tags": { "set_add": [number.to_string()] }, "sum": { "add": 1 } });
+                let fields =
+                    json!({ "tags": { "set_add": [number.to_string()] }, "sum": { "add": 1 } });
                 asking::operate(&self.space, &self.key, &json!({ "fields": fields }))
             }
             3 => {

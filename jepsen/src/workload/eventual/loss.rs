@@ -136,7 +136,13 @@ impl Workload for Loss {
 }
 
 impl Loss {
-    async fn write(&self, api: &Api, node: u32, space: &str, (key, value): (i64, i64)) -> Completion {
+    async fn write(
+        &self,
+        api: &Api,
+        node: u32,
+        space: &str,
+        (key, value): (i64, i64),
+    ) -> Completion {
         let began = Instant::now();
         let turn = Arc::clone(self.turns.lock().entry((key, node)).or_default());
         let _turn = turn.lock().await;

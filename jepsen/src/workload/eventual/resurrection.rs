@@ -268,7 +268,10 @@ async fn items(api: &Api, node: u32, space: &str, data_type: &str) -> Completion
         found.insert(item, numbers);
     }
     let found = found.into_iter().map(|(item, numbers)| Value::keyed(item, numbers));
-    Completion { value: asking::seen_at(node, data_type, [Value::list(found)]), ..reply.completion() }
+    Completion {
+        value: asking::seen_at(node, data_type, [Value::list(found)]),
+        ..reply.completion()
+    }
 }
 
 /// How many state syncs a node has had since it was started: `[node all whole cut]`.

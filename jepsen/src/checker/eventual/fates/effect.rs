@@ -64,9 +64,9 @@ impl Chains<'_> {
         let mut open = BTreeSet::new();
         while let Some(place) = stack.last().copied() {
             let links = self.links(place);
-            let next = links.iter().find(|(parent, _)| {
-                !self.known.contains_key(parent) && !open.contains(parent)
-            });
+            let next = links
+                .iter()
+                .find(|(parent, _)| !self.known.contains_key(parent) && !open.contains(parent));
             if let Some((parent, _)) = next {
                 open.insert(place);
                 stack.push(*parent);

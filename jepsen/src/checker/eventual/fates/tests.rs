@@ -126,12 +126,18 @@ fn each_untruth_about_a_fork_has_its_name() {
 #[test]
 fn what_came_in_between_is_allowed_for_and_bounds_the_effect() {
     let mut script = Script::default();
-    write(&mut script, 10, 1, None);
-    write(&mut script, 20, 2, None);
+    write(&mut script, 5, 1, None);
+    write(&mut script, 20, 2, Some(5));
+    write(&mut script, 10, 1, Some(5));
     // Node 1 was shown 10; node 2's write may have come before this one was made.
     write(&mut script, 11, 1, Some(10));
     let said = |fate: &'static str, by: Option<&'static str>, effective: i64| Said {
-        fates: vec![(10, fate, by), (20, "lost", Some("r11")), (11, "current", None)],
+        fates: vec![
+            (5, "superseded", None),
+            (10, fate, by),
+            (20, "lost", Some("r11")),
+            (11, "current", None),
+        ],
         other_fates: None,
         shown: "r11",
         conflicts: [("r10", 10, "r11"), ("r20", 20, "r11")]
@@ -141,9 +147,9 @@ fn what_came_in_between_is_allowed_for_and_bounds_the_effect() {
         totals: (1 + i64::from(by.is_some()), effective, 0),
         restored: None,
     };
-    for (fate, by, effective) in [("superseded", None, 1), ("lost", Some("r11"), 2)] {
+    for (fate, by, effective) in [("superseded", None, 2), ("lost", Some("r11"), 3)] {
         let verdict = verdict(&script, &said(fate, by, effective));
         assert_eq!(verdict.validity, Validity::Valid, "{fate}: {}", verdict.reason);
     }
-    assert_eq!(kinds(&script, &said("superseded", None, 2)), ["wrong-effective-loss"]);
+    assert_eq!(kinds(&script, &said("superseded", None, 3)), ["wrong-effective-loss"]);
 }

@@ -3,13 +3,7 @@ use crate::verdict::Validity;
 use crate::workload::tests_history::Script;
 
 /// An operation at a node.
-fn op(
-    script: &mut Script,
-    (f, data_type): (&str, &str),
-    argument: i64,
-    kind: Kind,
-    at_node: u32,
-) {
+fn op(script: &mut Script, (f, data_type): (&str, &str), argument: i64, kind: Kind, at_node: u32) {
     let value = Value::list([data_type.into(), 1.into(), argument.into()]);
     let event = script.operation(f, value.clone(), kind, value);
     event.node = Some(at_node);
@@ -25,11 +19,8 @@ fn op(
 }
 
 fn state(script: &mut Script, data_type: &str, contents: impl Into<Value>) -> Verdict {
-    let value = Value::list([
-        1.into(),
-        data_type.into(),
-        Value::list([Value::keyed(1, contents.into())]),
-    ]);
+    let value =
+        Value::list([1.into(), data_type.into(), Value::list([Value::keyed(1, contents.into())])]);
     script.operation("state", 1, Kind::Ok, value);
     Merging.check(&script.history(), Budget::default())
 }
