@@ -1,7 +1,7 @@
 //! Tetrarch: a replicated key-value store over HTTP in which every node leads part of the writes.
 //!
 //! The rooms, top to bottom; each imports only from those below it (`tests/tidy.rs` holds this):
-//! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`peer`], [`placement`], [`model`],
+//! [`cli`], [`client`], [`http`], [`service`], [`consensus`], [`convergence`], [`peer`], [`placement`], [`model`],
 //! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
 pub mod app;
@@ -9,6 +9,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod consensus;
+pub mod convergence;
 pub mod http;
 pub mod model;
 pub mod peer;

@@ -101,6 +101,9 @@ async fn serve_node(
 ///
 /// When the node may not take part, or no more.
 pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
+    // Also while nobody answers: eventual namespaces are served by the catalog that is known here.
+    node.groups.env().tasks.spawn("shards", Arc::clone(&node.shards).run());
+    node.groups.env().tasks.spawn("streams", Arc::clone(&node.streams).run());
     let charter = node.enter(config).await?;
     let groups = &node.groups;
     let tasks = &groups.env().tasks;

@@ -20,6 +20,8 @@ use crate::consensus::inbox::RaftInbox;
 use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
 use crate::consensus::witness::Witness;
+use crate::convergence::metrics::ShardFigures;
+use crate::convergence::{self, ConvergeInbox, Shards, StreamMetrics, Streams};
 use crate::http::{self, FrontOptions};
 use crate::model::{self, ClusterId, GroupId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
@@ -42,6 +44,8 @@ pub struct Node {
     pub(super) inbox: Arc<RaftInbox>,
     pub(super) router: axum::Router,
     pub(super) service: Service,
+    pub(super) shards: Arc<Shards>,
+    pub(super) streams: Arc<Streams>,
     founding: Arc<Founding>,
     door: Arc<Door>,
     peers: Arc<dyn Corridor>,
@@ -77,12 +81,23 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
+        let shards = Shards::new(convergence::Foundation {
+            node: config.node,
+            home: convergence::home_of(cellar.identity.incarnation),
+            env: env.clone(),
+            log: cellar.log.clone(),
+            state: cellar.state.clone(),
+            catalog: cellar.catalog.subscribe(),
+        });
+        ShardFigures::register(&metrics, &shards);
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
         let doorkeeper: Arc<dyn Doorkeeper> = Arc::clone(&door) as Arc<_>;
         let (peers, internal) = corridor(env.clone(), doorkeeper, PeerMetrics::new(&metrics));
         let transport: Arc<dyn Transport> = Arc::clone(&peers) as Arc<_>;
+        let (flow, figures) = (Arc::clone(&transport), StreamMetrics::new(&metrics));
+        let streams = Streams::new(Arc::clone(&shards), flow, figures);
         let groups = Arc::new(Groups::new(Foundation {
             node: config.node,
             env: env.clone(),
@@ -104,6 +119,7 @@ impl Node {
             env: env.clone(),
             node: config.node,
             wing: Arc::clone(&groups) as Arc<_>,
+            eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
             health: Box::new(move || log.poisoned()),
@@ -113,6 +129,7 @@ impl Node {
         peers.set_inbox(Arc::new(Switch {
             raft: Arc::clone(&inbox),
             hall: ForwardService::new(service.clone()),
+            convergence: ConvergeInbox::new(Arc::clone(&streams)),
         }));
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
         let env = env.clone();
@@ -122,6 +139,8 @@ impl Node {
             inbox,
             router,
             service,
+            shards,
+            streams,
             founding,
             door,
             peers,
@@ -298,9 +317,20 @@ impl Node {
         }
     }
 
-    /// Stops the groups and flushes what is left.
+    /// The eventual namespaces here.
+    pub fn shards(&self) -> &Arc<Shards> {
+        &self.shards
+    }
+
+    /// What brings the shards of all nodes together.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// Stops the groups and the shards, and flushes what is left.
     pub(super) async fn close(self) -> Result<(), AppError> {
         self.groups.stop().await;
+        self.shards.close().await;
         // The log first: state that a clean stop vouches for must not be ahead of it.
         self.groups.flush_log().await;
         let (state, log) = (self.groups.state().clone(), self.groups.log().clone());

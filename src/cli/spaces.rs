@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Failure, Reach, print};
 use crate::runtime::Env;
-use crate::wire::{NamespaceChange, NamespaceCreate, NamespaceLimits, NamespaceView};
+use crate::wire::{NamespaceChange, NamespaceCreate, NamespaceLimits, NamespaceView, Topology};
 
 /// Whom to ask, and for whom to answer.
 #[derive(Debug, Args)]
@@ -34,6 +34,16 @@ pub(super) struct Settings {
     /// Longest value.
     #[arg(long, value_name = "BYTES")]
     value_bytes: Option<u64>,
+    /// Of an eventual one, how its nodes are linked: mesh, ring, or JSON such as `{"hub":1}`.
+    #[arg(long, value_parser = topology)]
+    topology: Option<Topology>,
+}
+
+fn topology(text: &str) -> Result<Topology, String> {
+    let bare = serde_json::Value::String(text.to_owned());
+    serde_json::from_value(bare)
+        .or_else(|_not_a_name| serde_json::from_str(text))
+        .map_err(|error| format!("give mesh, ring, {{\"hub\":1}} or {{\"links\":[…]}}: {error}"))
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +69,12 @@ pub(super) enum NsCommand {
         /// One order for all keys, in one group, instead of many groups.
         #[arg(long)]
         ordered: bool,
+        /// Which side of CAP it picks: linearizable (the default) or eventual.
+        #[arg(long)]
+        mode: Option<String>,
+        /// Of an eventual one, what its values are: lww, mv, counter, set or map.
+        #[arg(long = "type", value_name = "TYPE")]
+        data_type: Option<String>,
         /// Its name: a-z, 0-9, `.`, `_`, `-`.
         name: String,
     },
@@ -103,12 +119,15 @@ pub(super) async fn run(command: NsCommand, env: &Env) -> Result<(), Failure> {
             let space = asked.reach.client(env)?.namespace(&name).await;
             show(&[space.map_err(|error| Failure::read(&error))?], asked.json);
         }
-        NsCommand::Create { asked, settings, ordered, name } => {
+        NsCommand::Create { asked, settings, ordered, mode, data_type, name } => {
+            let limits = settings.limits();
             let wanted = NamespaceCreate {
                 name,
-                mode: None,
+                mode,
+                data_type,
+                topology: settings.topology,
                 layout: ordered.then(|| "ordered".to_owned()),
-                limits: settings.limits(),
+                limits,
                 quota: settings.quota,
                 history: settings.history,
             };
@@ -118,7 +137,8 @@ pub(super) async fn run(command: NsCommand, env: &Env) -> Result<(), Failure> {
         NsCommand::Set { asked, settings, no_quota, name } => {
             let quota = if no_quota { Some(None) } else { settings.quota.map(Some) };
             let limits = settings.limits();
-            let change = NamespaceChange { limits, quota, history: settings.history };
+            let (history, topology) = (settings.history, settings.topology);
+            let change = NamespaceChange { limits, quota, history, topology };
             if change == NamespaceChange::default() {
                 return Err(Failure::usage("say what to change: --quota, --history, …"));
             }
@@ -162,13 +182,13 @@ fn show(spaces: &[NamespaceView], as_json: bool) {
     }
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["name", "id", "layout", "keys", "bytes", "quota", "history", "groups"]);
+    table.set_header(["name", "id", "kind", "keys", "bytes", "quota", "history", "groups"]);
     for space in spaces {
         let quota = space.quota.map_or_else(|| "-".to_owned(), |quota| quota.to_string());
         table.add_row([
             space.name.clone(),
             space.id.to_string(),
-            space.layout.clone(),
+            space.data_type.clone().unwrap_or_else(|| space.layout.clone()),
             space.keys.map_or_else(unknown, |keys| keys.to_string()),
             space.bytes.map_or_else(unknown, |bytes| bytes.to_string()),
             quota,

@@ -239,6 +239,9 @@ fn fill(results: Vec<Option<BatchResult>>, refused: Option<&str>) -> Vec<BatchRe
         detail: Some(detail.to_owned()),
         value: None,
         value64: None,
+        siblings: None,
+        receipt: None,
+        context: None,
         replayed: false,
     };
     let numbered = (1_u64..).zip(results);

@@ -7,14 +7,16 @@
 //! each change of the catalog is checkpointed at once, so that a node knows its peers as soon as it
 //! starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::groups::Groups;
 use crate::model::GroupId;
-use crate::runtime::limits::{CHECKPOINT_WAIT_MAX, PURGE_WAIT_MAX, UPKEEP_TICK};
+use crate::runtime::limits::{
+    CHECKPOINT_WAIT_MAX, EVENTUAL_GROUP_BASE, PURGE_WAIT_MAX, UPKEEP_TICK,
+};
 use crate::runtime::planted::{self, Bug};
 
 /// Watches the log's size, for ever. `budget` is in bytes of live log.
@@ -66,13 +68,20 @@ async fn shrink(groups: &Groups, budget: u64) {
     }
 }
 
+/// Bytes of live log by group. Eventual namespaces cut their logs themselves, by bounds of their own.
+fn live(groups: &Groups) -> BTreeMap<u64, u64> {
+    let mut live = groups.log().stats().live_bytes;
+    live.split_off(&EVENTUAL_GROUP_BASE);
+    live
+}
+
 fn total(groups: &Groups) -> u64 {
-    groups.log().stats().live_bytes.values().sum()
+    live(groups).values().sum()
 }
 
 /// The group with the most live log that was not visited, while the log exceeds its budget.
 fn fattest(groups: &Groups, budget: u64, visited: &BTreeSet<GroupId>) -> Option<GroupId> {
-    let live = groups.log().stats().live_bytes;
+    let live = live(groups);
     if live.values().sum::<u64>() <= budget {
         return None;
     }

@@ -28,6 +28,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use crate::runtime::limits::{BATCH_PORTIONS_MAX, BATCH_STALL_MAX};
+use crate::service::eventual::{Space, SpaceOp};
 use crate::service::{Batch, BatchOp, Context, OnceKey};
 use crate::wire::{BatchEnd, BatchLine, BatchResult, NDJSON};
 
@@ -37,9 +38,11 @@ use super::once::once;
 use super::parse::{content_type, namespace_path, query};
 use super::places::Place;
 use super::problem::Failure;
-use super::{Asked, Front};
+use super::{Asked, Front, eventual};
 
-use lines::{Ended, Lines, Next, Portion};
+use lines::{Ended, Lines, Next, Planned, Portion, Side};
+
+pub(super) use result::{empty as empty_result, refused as refused_result};
 
 /// Does many operations, each by itself.
 #[utoipa::path(
@@ -71,12 +74,18 @@ async fn begin(front: &Front, asked: &Asked, request: Request) -> Result<Respons
     lines_or_nothing(&parts.headers)?;
     let namespace = namespace_path(parts.uri.path())?;
     // Told once and not for each line.
-    front.service.namespace(&namespace, asked.context()).await?;
+    let doer = match eventual::here(front, asked, &parts.uri).await? {
+        Some(here) => Doer::Here(here.space),
+        None => {
+            front.service.namespace(&namespace, asked.context()).await?;
+            Doer::Groups(front.service.batch(&namespace))
+        }
+    };
     let run = Run {
         front: front.clone(),
         asked: asked.clone(),
         once: once_of(&parts)?,
-        batch: front.service.batch(&namespace),
+        doer,
         place: front.places.batch()?,
     };
     let mut response = Response::new(Body::from_stream(answer(run, body)));
@@ -106,8 +115,57 @@ struct Run {
     front: Front,
     asked: Asked,
     once: Option<OnceKey>,
-    batch: Batch,
+    doer: Doer,
     place: Place,
+}
+
+/// Who does the operations.
+#[derive(Clone)]
+enum Doer {
+    Groups(Batch),
+    Here(Space),
+}
+
+impl Doer {
+    fn side(&self) -> Side {
+        match self {
+            Self::Groups(_) => Side::Groups,
+            Self::Here(_) => Side::Here,
+        }
+    }
+
+    async fn run(&self, lines: Vec<lines::Line>, context: Context) -> Vec<BatchResult> {
+        match self {
+            Self::Groups(batch) => in_groups(batch, lines, context).await,
+            Self::Here(space) => in_space(space, lines, context).await,
+        }
+    }
+}
+
+async fn in_groups(batch: &Batch, lines: Vec<lines::Line>, context: Context) -> Vec<BatchResult> {
+    let step = |line: &lines::Line| match &line.step {
+        Ok(Planned::Group(step)) => Some(BatchOp { number: line.number, step: step.clone() }),
+        _ => None,
+    };
+    let ops: Vec<BatchOp> = lines.iter().filter_map(step).collect();
+    let done = if ops.is_empty() { Vec::new() } else { batch.run(ops, context).await };
+    let success = |number, result| match result {
+        Ok(done) => result::success(number, done),
+        Err(error) => result::refused(number, &error),
+    };
+    result::all(lines, done, success)
+}
+
+async fn in_space(space: &Space, lines: Vec<lines::Line>, context: Context) -> Vec<BatchResult> {
+    let step = |line: &lines::Line| match &line.step {
+        Ok(Planned::Here(key, step)) => {
+            Some(SpaceOp { number: line.number, key: key.clone(), step: step.clone() })
+        }
+        _ => None,
+    };
+    let ops: Vec<SpaceOp> = lines.iter().filter_map(step).collect();
+    let done = if ops.is_empty() { Vec::new() } else { space.run(ops, &context).await };
+    result::all(lines, done, |number, result| eventual::batch::result(space, number, result))
 }
 
 impl Run {
@@ -121,27 +179,14 @@ impl Run {
             once: self.once.clone(),
             session: self.asked.session.clone(),
         };
-        let batch = self.batch.clone();
-        Box::pin(async move {
-            let step = |line: &lines::Line| {
-                let step = line.step.as_ref().ok()?.clone();
-                Some(BatchOp { number: line.number, step })
-            };
-            let ops: Vec<BatchOp> = portion.lines.iter().filter_map(step).collect();
-            let mut done = match ops.is_empty() {
-                true => Vec::new(),
-                false => batch.run(ops, context).await,
-            }
-            .into_iter();
-            let line = |line| result::of(line, &mut done);
-            portion.lines.into_iter().map(line).collect()
-        })
+        let doer = self.doer.clone();
+        Box::pin(async move { doer.run(portion.lines, context).await })
     }
 }
 
 fn answer(run: Run, body: Body) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
     async_stream::stream! {
-        let mut lines = Lines::new(body, BATCH_STALL_MAX);
+        let mut lines = Lines::new(run.doer.side(), body, BATCH_STALL_MAX);
         let mut running = Running::default();
         let (mut held, mut ended) = (None::<Portion>, None::<Ended>);
         let (mut ops, mut failed) = (0u64, 0u64);

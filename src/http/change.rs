@@ -15,7 +15,9 @@ use crate::service::{EntityTag, KeyRequest, Wrote};
 use crate::wire::{Changed, KV_LEASE, KV_REVISION};
 
 use super::body::read_body;
-use super::doc::params::{ChangeHeaders, ChangeQuery, KeyPath, PatchHeaders, PutHeaders, PutQuery};
+use super::doc::params::{
+    ChangeHeaders, ChangeQuery, KeyPath, PatchHeaders, PatchQuery, PutHeaders, PutQuery,
+};
 use super::envelope::{content_type, envelope, json, row_response, text_or_64};
 use super::facts::Facts;
 use super::keys::{KeyAddress, key_address, refuse_unknown_promises};
@@ -23,7 +25,7 @@ use super::once::once;
 use super::parse::accept::{Accept, Prefer};
 use super::parse::{self, Query, etag, lease_id, text_header};
 use super::problem::Failure;
-use super::{Asked, Front, patch};
+use super::{Asked, Front, eventual, patch};
 
 /// Sets a key.
 #[utoipa::path(
@@ -40,6 +42,8 @@ use super::{Asked, Front, patch};
         (status = 201, description = "Created; with a body where one was asked for",
             content((Vec<u8> = "*/*"), (crate::wire::Envelope = "application/json"))),
         (status = 204, description = "Replaced"),
+        (status = 300, description = "Done; the body that was asked for has several values",
+            body = crate::wire::EventualRow),
     )
 )]
 pub(super) async fn put(
@@ -54,6 +58,9 @@ pub(super) async fn put(
 }
 
 async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, request.uri()).await? {
+        return eventual::keys::put(&here, request).await;
+    }
     let (parts, body) = request.into_parts();
     let address = key_address(&parts.uri, &["ttl", "prev"], &["ttl", "prev", "key64"])?;
     let KeyAddress { namespace, key, query } = address;
@@ -93,7 +100,7 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
 }
 
 /// Where the key is found again: without what only belongs to this request.
-fn location(parts: &Parts) -> String {
+pub(super) fn location(parts: &Parts) -> String {
     let key64 = parts.uri.query().unwrap_or_default();
     match key64.split('&').find(|pair| pair.starts_with("key64=")) {
         Some(key64) if !parts.uri.path().contains("/keys/") => {
@@ -128,6 +135,9 @@ pub(super) async fn delete(
 }
 
 async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, &parts.uri).await? {
+        return eventual::keys::delete(&here, parts).await;
+    }
     let address = key_address(&parts.uri, &["prev"], &["prev", "key64"])?;
     let KeyAddress { namespace, key, query } = address;
     refuse_unknown_promises(&parts.headers)?;
@@ -157,7 +167,7 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
     path = "/v1/ns/{ns}/keys/{key}",
     operation_id = "patch_key",
     tag = "keys",
-    params(KeyPath, PatchHeaders),
+    params(KeyPath, PatchQuery, PatchHeaders),
     request_body(content(
         (crate::wire::KvOp = "application/kv-op+json"),
         (serde_json::Value = "application/merge-patch+json"),
@@ -166,6 +176,7 @@ async fn delete_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Respo
     responses(
         (status = 200, description = "The new value",
             content((Vec<u8> = "*/*"), (crate::wire::Envelope = "application/json"))),
+        (status = 204, description = "Done, and the key holds nothing now"),
     )
 )]
 pub(super) async fn patch(
@@ -180,6 +191,9 @@ pub(super) async fn patch(
 }
 
 async fn patch_key(front: &Front, asked: &Asked, request: Request) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, request.uri()).await? {
+        return eventual::keys::patch(&here, request).await;
+    }
     let (parts, body) = request.into_parts();
     let KeyAddress { namespace, key, .. } = key_address(&parts.uri, &[], &["key64"])?;
     refuse_unknown_promises(&parts.headers)?;
@@ -261,7 +275,7 @@ fn attach(query: &Query<'_>, headers: &HeaderMap) -> Result<Attach, Failure> {
 }
 
 /// An encoding would be lost: only the content type is kept with a value.
-fn refuse_encodings(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn refuse_encodings(headers: &HeaderMap) -> Result<(), Failure> {
     match text_header(headers, header::CONTENT_ENCODING.as_str())? {
         None => Ok(()),
         Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),

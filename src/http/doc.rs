@@ -44,6 +44,11 @@ use super::{Asked, Front};
         super::scan::list,
         super::scan::delete_prefix,
         super::watch::watch,
+        super::eventual::losses::receipt,
+        super::eventual::losses::conflicts,
+        super::eventual::losses::totals,
+        super::eventual::losses::restore,
+        super::eventual::convergence::convergence,
         super::txn::txn,
         super::batch::batch,
         super::locks::acquire,
@@ -120,7 +125,19 @@ pub(super) fn document() -> Value {
     one_of(&mut document, "Op", &OP_VERBS);
     one_of(&mut document, "BatchLine", &OP_VERBS);
     one_of(&mut document, "KvOp", &["add", "max", "min", "append"]);
+    with_sets(&mut document);
     document
+}
+
+/// An operation of a set may be both of its kinds at once.
+fn with_sets(document: &mut Value) {
+    let of_sets = json!({ "anyOf": [{ "required": ["set_add"] }, { "required": ["set_remove"] }] });
+    if let Some(kinds) =
+        document.pointer_mut("/components/schemas/KvOp/oneOf").and_then(Value::as_array_mut)
+    {
+        kinds.push(of_sets);
+        kinds.push(json!({ "required": ["fields"] }));
+    }
 }
 
 const OP_VERBS: [&str; 8] =
@@ -257,6 +274,7 @@ fn lines_of(operation: &str) -> Option<impl Iterator<Item = &'static str>> {
     let kinds: &[&str] = match operation {
         "scan" => &["ScanItem", "ScanEnd", "StreamError"],
         "batch" => &["BatchResult", "BatchEnd"],
+        "list_conflicts" => &["Conflict", "StreamError"],
         _ => return None,
     };
     Some(kinds.iter().copied())
@@ -320,11 +338,18 @@ fn headers_of(path: &str, status: &str) -> Value {
         add("KV-Replayed", text("`?1`: the answer of an earlier request."));
         add("KV-Revision", number("The revision of what was read or written."));
     }
+    if path.starts_with("/v1/ns/") {
+        add("KV-Vector", text("Of an eventual namespace: what the node had heard of."));
+    }
     if path.contains("/key") {
         add("ETag", text("Names the key's newest write."));
         add("Last-Modified", text("When it was, by the clock of the node that took it."));
         add("KV-Version", number("Writes of the key since it was created."));
         add("KV-Lease", text("The lease that the key hangs on."));
+        add("KV-Receipt", text("Of an eventual namespace: the name of the write."));
+        add("KV-Context", text("Of an eventual namespace: what is shown, for the next write."));
+        add("KV-Siblings", text("Of an eventual namespace: how many values there are."));
+        add("KV-Partial", text("`?1`: deleted while fields of it were written."));
     }
     if status == "201" {
         add("Location", text("Where it is found again."));

@@ -12,7 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::model::{GroupId, Row};
-use crate::service::Got;
+use crate::service::{EntityTag, Got};
 
 use super::doc::params::{KeyPath, ReadHeaders, ReadQuery};
 use super::envelope::{content_type, row_headers, row_response, tag};
@@ -22,7 +22,7 @@ use super::parse::etag::{Comparison, listed};
 use super::parse::time::http_seconds;
 use super::parse::{Query, key_path, namespace_path, once_header};
 use super::problem::{Failure, More};
-use super::{Asked, Front};
+use super::{Asked, Front, eventual};
 
 /// Which key of which namespace a request is about.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub(super) fn key_address<'a>(
     responses(
         (status = 200, description = "The value",
             content((Vec<u8> = "*/*"), (crate::wire::Envelope = "application/json"))),
+        (status = 300, description = "Of an eventual namespace: several values, none of which \
+            replaces the others", body = crate::wire::EventualRow),
         (status = 304, description = "The client has it already"),
     )
 )]
@@ -89,6 +91,7 @@ pub(super) async fn get(
     params(KeyPath, ReadQuery, ReadHeaders),
     responses(
         (status = 200, description = "The key exists; the headers are those of a GET"),
+        (status = 300, description = "It has several values"),
         (status = 304, description = "The client has it already"),
     )
 )]
@@ -101,6 +104,9 @@ pub(super) async fn head(
 }
 
 async fn get_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, &parts.uri).await? {
+        return eventual::keys::get(&here, parts).await;
+    }
     let known = ["read", "max_staleness"];
     let address = key_address(&parts.uri, &known, &["read", "max_staleness", "key64"])?;
     let KeyAddress { namespace, key, query } = address;
@@ -120,7 +126,7 @@ async fn get_key(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response
         ..Facts::default()
     };
     let Some(row) = row else { return Err(Failure::no_key(facts)) };
-    let mut response = match conditions.judge(group, &row) {
+    let mut response = match conditions.judge(tag(group, &row), row.modified_ms) {
         Judgement::Send => {
             let enveloped = accept.wants_envelope(content_type(&row));
             row_response(&key, group, &row, enveloped)
@@ -148,21 +154,21 @@ fn unmet(group: GroupId, row: &Row, facts: Facts) -> Failure {
 
 /// The conditions of a read.
 #[derive(Debug)]
-struct Conditions {
+pub(super) struct Conditions {
     wanted: Option<super::parse::etag::Tags>,
     unwanted: Option<super::parse::etag::Tags>,
     since: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
+pub(super) enum Judgement {
     Send,
     NotModified,
     Unmet,
 }
 
 impl Conditions {
-    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         // A date that is none is passed over, as RFC 9110 §13.1.3 demands.
         let since = once_header(headers, header::IF_MODIFIED_SINCE.as_str())?;
         Ok(Self {
@@ -172,14 +178,14 @@ impl Conditions {
         })
     }
 
-    fn judge(&self, group: GroupId, row: &Row) -> Judgement {
-        let tag = tag(group, row);
+    /// What they say of a value with this tag, written at this time.
+    pub(super) fn judge(&self, tag: EntityTag, modified_ms: u64) -> Judgement {
         if self.wanted.as_ref().is_some_and(|tags| !tags.matches(tag)) {
             return Judgement::Unmet;
         }
         let known = match (&self.unwanted, self.since) {
             (Some(tags), _) => tags.matches(tag),
-            (None, Some(since)) => row.modified_ms / 1000 <= since,
+            (None, Some(since)) => modified_ms / 1000 <= since,
             (None, None) => false,
         };
         if known { Judgement::NotModified } else { Judgement::Send }

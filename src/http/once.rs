@@ -17,8 +17,8 @@ use super::parse::text_header;
 use super::problem::Failure;
 
 /// The headers by which a request does or answers something else.
-const TELLING: [&str; 6] =
-    ["content-type", "if-match", "if-none-match", "kv-lease", "kv-confirm", "prefer"];
+const TELLING: [&str; 7] =
+    ["content-type", "if-match", "if-none-match", "kv-lease", "kv-confirm", "prefer", "kv-context"];
 
 /// The client's key, if it gave one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<Bytes>, Failure> {

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use crate::model::{Decimal, NumberOp, Patch};
 use crate::wire::{Amount, JSON_PATCH, KV_OP, KvOp, MERGE_PATCH};
 
+use super::eventual::unsupported;
 use super::parse::content_type;
 use super::problem::Failure;
 
@@ -53,11 +54,23 @@ impl Kind {
                 serde_json::from_slice::<IgnoredAny>(body).map_err(|error| not_json(&error))?;
                 let op: KvOp = serde_json::from_slice(body)
                     .map_err(|error| invalid(format!("the body is no kv-op: {error}")))?;
-                let KvOp { add, max, min, append } = op;
+                let KvOp { add, max, min, append, set_add, set_remove, fields } = op;
+                no_sets(set_add.is_some() || set_remove.is_some() || fields.is_some())?;
                 one_of(add, max, min, append)
             }
         }
     }
+}
+
+/// What only eventual namespaces take.
+pub(super) fn no_sets(there: bool) -> Result<(), Failure> {
+    if !there {
+        return Ok(());
+    }
+    Err(unsupported(
+        "set_add, set_remove and fields are for eventual namespaces of type set and map: send a JSON \
+         Patch",
+    ))
 }
 
 /// What every operation of a JSON Patch has; what else belongs to it the model knows.
@@ -132,6 +145,6 @@ pub(super) fn invalid(detail: String) -> Failure {
     Failure::refused(StatusCode::UNPROCESSABLE_ENTITY, "patch_invalid", detail)
 }
 
-fn not_json(error: &serde_json::Error) -> Failure {
+pub(super) fn not_json(error: &serde_json::Error) -> Failure {
     Failure::invalid(format!("the body is not JSON: {error}"))
 }

@@ -8,9 +8,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::model::LockPlace;
+use crate::model::eventual::Dot;
 use crate::placement::RefusalCode;
 use crate::service::{EntityTag, ErrorKind, Outcome, ServiceError};
-use crate::wire::{self, KV_REVISION, PROBLEM_JSON, Problem};
+use crate::wire::{self, KV_RECEIPT, KV_REVISION, PROBLEM_JSON, Problem};
 
 use super::facts::Facts;
 use super::{Asked, Front, parse};
@@ -36,6 +37,8 @@ pub(super) struct More {
     pub(super) groups: Option<Vec<u64>>,
     pub(super) restart: Option<String>,
     pub(super) holder: Option<wire::LockHolder>,
+    /// The write that was done all the same.
+    pub(super) receipt: Option<Dot>,
 }
 
 impl Failure {
@@ -103,7 +106,7 @@ impl Failure {
     /// The answer's bytes.
     pub(super) fn response(self, front: &Front, asked: &Asked) -> Response {
         let problem = self.problem(front, asked);
-        let More { etag, revision, .. } = *self.more;
+        let More { etag, revision, receipt, .. } = *self.more;
         let body = serde_json::to_vec(&problem).expect("a problem holds only strings and numbers");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
@@ -121,6 +124,9 @@ impl Failure {
         }
         if let Some(revision) = revision {
             headers.insert(KV_REVISION, HeaderValue::from(revision));
+        }
+        if let Some(receipt) = receipt.and_then(|dot| HeaderValue::try_from(dot.to_string()).ok()) {
+            headers.insert(KV_RECEIPT, receipt);
         }
         self.facts.write(headers, front, asked);
         response.extensions_mut().insert(self.outcome);
@@ -160,6 +166,7 @@ impl From<ServiceError> for Failure {
 
 fn more(kind: ErrorKind) -> More {
     match kind {
+        ErrorKind::Unacknowledged { dot, .. } => More { receipt: Some(dot), ..More::default() },
         ErrorKind::Unmet { tag, revision } => More { etag: tag, revision, ..More::default() },
         ErrorKind::CrossGroup { groups } => {
             let groups = groups.iter().map(|group| group.0).collect();
@@ -209,9 +216,12 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
         ErrorKind::Unavailable { .. }
         | ErrorKind::Overloaded { .. }
         | ErrorKind::SessionBehind { .. }
+        | ErrorKind::VectorBehind { .. }
         | ErrorKind::TooStale { .. }
         | ErrorKind::TooManyWatches { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorKind::Undetermined { .. } => StatusCode::GATEWAY_TIMEOUT,
+        ErrorKind::Undetermined { .. } | ErrorKind::Unacknowledged { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
         ErrorKind::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -250,7 +260,7 @@ pub(super) fn title(code: &str) -> &'static str {
         "too_many_watches" => "The node serves as many watches as it can",
         "confirmation_missing" => "The request needs a confirmation",
         "method_not_allowed" => "The resource does not know this method",
-        "mode_unsupported" => "The namespace's mode is not served by this release",
+        "mode_unsupported" => "The namespace's mode or type does not promise this",
         "key_too_long" => "The key is too long",
         "too_large" => "The body is too large",
         "request_timeout" => "The request's body did not arrive in time",
@@ -258,6 +268,10 @@ pub(super) fn title(code: &str) -> &'static str {
         "not_ready" => "The node is not ready",
         "unavailable" => "The request cannot be served now",
         "overloaded" => "The node has too much to do",
+        "unacknowledged" => "The write is done here, and not confirmed by others in time",
+        "too_many_siblings" => "The key has too many values beside each other",
+        "nothing_to_restore" => "There is no such lost write",
+        "read_replica" => "The node only reads this namespace",
         "undetermined" => "The request's fate is unknown",
         _ => "Something is broken in the node",
     }
@@ -282,7 +296,7 @@ mod tests {
         let table = [
             (ErrorKind::Invalid { reason: reason() }, 400, "invalid"),
             (ErrorKind::NamespaceNotFound { name: reason() }, 404, "namespace_not_found"),
-            (ErrorKind::ModeUnsupported { name: reason() }, 422, "mode_unsupported"),
+            (ErrorKind::ModeUnsupported { reason: reason() }, 422, "mode_unsupported"),
             (ErrorKind::KeyTooLong { bytes: 2, limit: 1 }, 414, "key_too_long"),
             (ErrorKind::TooLarge { limit: 1 }, 413, "too_large"),
             (refused(RefusalCode::IdTaken), 409, "refused"),

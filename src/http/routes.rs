@@ -10,6 +10,7 @@ use crate::wire::{
     REPLACE_PATH, ROUTE_PATH,
 };
 
+use super::eventual::{convergence, losses};
 use super::places::Bound;
 use super::{
     Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, txn, watch,
@@ -60,6 +61,11 @@ table! {
     "/v1/ns/{ns}/watch", Own: get watch::watch;
     "/v1/ns/{ns}/key", Request:
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
+    "/v1/ns/{ns}/receipts/{receipt}", Request: get losses::receipt;
+    "/v1/ns/{ns}/conflicts", Own: get losses::conflicts;
+    "/v1/ns/{ns}/conflicts/totals", Request: get losses::totals;
+    "/v1/ns/{ns}/conflicts/{receipt}/restore", Request: post losses::restore;
+    "/v1/ns/{ns}/convergence", Request: get convergence::convergence;
     "/v1/ns/{ns}/txn", Request: post txn::txn;
     "/v1/ns/{ns}/batch", Own: post batch::batch;
     "/v1/ns/{ns}/locks/{*name}", Request:

@@ -25,10 +25,11 @@ use super::parse::accept::Accept;
 use super::parse::{Query, namespace_path, text_header};
 use super::places::Place;
 use super::problem::Failure;
-use super::{Asked, Front};
+use super::{Asked, Front, eventual};
 
 const JSON: &str = "application/json";
-const RANGE: [&str; 6] = ["prefix", "prefix64", "start", "start64", "end", "end64"];
+/// How the bounds of a range are called.
+pub(super) const RANGE: [&str; 6] = ["prefix", "prefix64", "start", "start64", "end", "end64"];
 
 /// Lists keys in order.
 ///
@@ -76,6 +77,26 @@ pub(super) fn range_of(query: &Query<'_>) -> Result<(KeyRange, usize), Failure> 
     Ok((KeyRange::new(&prefix, &start, end.as_deref()), prefix.len()))
 }
 
+/// What keys are folded by.
+pub(super) fn delimiter_of(query: &Query<'_>) -> Result<Option<Bytes>, Failure> {
+    let delimiter = query.bytes("delimiter")?.filter(|delimiter| !delimiter.is_empty());
+    if delimiter.as_ref().is_some_and(|delimiter| delimiter.len() > DELIMITER_BYTES_MAX) {
+        let detail = format!("delimiter has at most {DELIMITER_BYTES_MAX} bytes");
+        return Err(Failure::invalid(detail));
+    }
+    Ok(delimiter)
+}
+
+/// How many items a page may have.
+pub(super) fn limit_of(query: &Query<'_>) -> Result<Option<usize>, Failure> {
+    let limit = query.number("limit")?;
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    if limit.is_some_and(|limit| limit == 0 || limit > SCAN_LIMIT_MAX) {
+        return Err(Failure::invalid(format!("limit is between 1 and {SCAN_LIMIT_MAX}")));
+    }
+    Ok(limit)
+}
+
 fn wanted(parts: &Parts) -> Result<Wanted, Failure> {
     let mut known = RANGE.to_vec();
     known.extend(["reverse", "limit", "fields", "delimiter", "cursor", "read"]);
@@ -91,20 +112,12 @@ fn wanted(parts: &Parts) -> Result<Wanted, Failure> {
             return Err(Failure::invalid(detail));
         }
     };
-    let delimiter = query.bytes("delimiter")?.filter(|delimiter| !delimiter.is_empty());
-    if delimiter.as_ref().is_some_and(|delimiter| delimiter.len() > DELIMITER_BYTES_MAX) {
-        let detail = format!("delimiter has at most {DELIMITER_BYTES_MAX} bytes");
-        return Err(Failure::invalid(detail));
-    }
+    let delimiter = delimiter_of(&query)?;
     let read = query.read_mode()?;
     if matches!(read, ReadMode::Bounded(_)) {
         return Err(Failure::invalid("a scan reads linearizable, stale or session"));
     }
-    let limit = query.number("limit")?;
-    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    if limit.is_some_and(|limit| limit == 0 || limit > SCAN_LIMIT_MAX) {
-        return Err(Failure::invalid(format!("limit is between 1 and {SCAN_LIMIT_MAX}")));
-    }
+    let limit = limit_of(&query)?;
     let show = match fields {
         Fields::Rows(show) => show,
         Fields::Count => Show::Keys,
@@ -115,6 +128,9 @@ fn wanted(parts: &Parts) -> Result<Wanted, Failure> {
 }
 
 async fn scan(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, &parts.uri).await? {
+        return eventual::scan::list(&here, parts).await;
+    }
     let namespace = namespace_path(parts.uri.path())?;
     let Wanted { request, fields, limit, cursor } = wanted(parts)?;
     let form = Accept::of(&parts.headers)?.best(&[JSON, NDJSON])?;
@@ -174,7 +190,7 @@ fn answered(
 }
 
 /// The same request with the next page's cursor (RFC 8288).
-fn link(parts: &Parts, next: &str) -> Option<HeaderValue> {
+pub(super) fn link(parts: &Parts, next: &str) -> Option<HeaderValue> {
     let query = parts.uri.query().unwrap_or_default();
     let kept = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
     let mut all: Vec<&str> = kept.collect();
@@ -268,7 +284,20 @@ pub(super) async fn delete_prefix(
 const CONFIRM: HeaderName = HeaderName::from_static(KV_CONFIRM);
 
 async fn delete(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {
+    if let Some(here) = eventual::here(front, asked, &parts.uri).await? {
+        return eventual::scan::delete(&here, parts).await;
+    }
     let namespace = namespace_path(parts.uri.path())?;
+    let range = prefix_to_delete(parts)?;
+    let deleted = front.service.delete_range(&namespace, range, asked.context()).await?;
+    let mut response = json(StatusCode::OK, &PrefixDeleted { deleted: deleted.keys });
+    let facts = Facts { seen: Some(deleted.seen), ..Facts::default() };
+    facts.write(response.headers_mut(), front, asked);
+    Ok(response)
+}
+
+/// The keys that are to go, if that is meant.
+pub(super) fn prefix_to_delete(parts: &Parts) -> Result<KeyRange, Failure> {
     let query = Query::of(parts.uri.query(), &["prefix", "prefix64"])?;
     let prefix = query.either("prefix", "prefix64")?;
     let prefix =
@@ -278,12 +307,7 @@ async fn delete(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response,
         let status = StatusCode::PRECONDITION_REQUIRED;
         return Err(Failure::refused(status, "confirmation_missing", detail));
     }
-    let range = KeyRange::new(&prefix, b"", None);
-    let deleted = front.service.delete_range(&namespace, range, asked.context()).await?;
-    let mut response = json(StatusCode::OK, &PrefixDeleted { deleted: deleted.keys });
-    let facts = Facts { seen: Some(deleted.seen), ..Facts::default() };
-    facts.write(response.headers_mut(), front, asked);
-    Ok(response)
+    Ok(KeyRange::new(&prefix, b"", None))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use axum::response::Response;
 
 use crate::placement::{Layout, Mode, NamespaceLimits};
 use crate::runtime::limits::{ADMIN_BODY_BYTES_MAX, HISTORY_MS_DEFAULT};
-use crate::service::{self, ErrorKind, NamespaceChange, NamespaceRequest, ServiceError};
+use crate::service::{self, NamespaceChange, NamespaceRequest};
 use crate::wire::{self, NAMESPACES_PATH, NamespaceDeleted, NamespacesView};
 
 use super::body::read_json_and_bytes;
@@ -19,7 +19,7 @@ use super::once::once;
 use super::parse::query;
 use super::parse::time::{duration_of, duration_text};
 use super::problem::Failure;
-use super::{Asked, Front};
+use super::{Asked, Front, topology};
 
 /// Lists all namespaces.
 #[utoipa::path(get, path = "/v1/namespaces", operation_id = "list_namespaces", tag = "namespaces",
@@ -88,7 +88,7 @@ pub(super) async fn describe(
     described.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
 
-/// Changes limits, quota or history of a namespace.
+/// Changes limits, quota, history or topology of a namespace.
 #[utoipa::path(patch, path = "/v1/namespaces/{ns}", operation_id = "change_namespace",
     tag = "namespaces",
     params(SpacePath, OnceHeaders),
@@ -159,13 +159,11 @@ fn told<T: serde::Serialize>(
 }
 
 fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failure> {
-    let wire::NamespaceCreate { name, mode, layout, limits, quota, history } = wanted;
+    let wire::NamespaceCreate { name, mode, data_type, topology, layout, limits, quota, history } =
+        wanted;
     let mode = match mode.as_deref() {
         None | Some("linearizable") => Mode::Linearizable,
-        // It would be made and could not be used.
-        Some("eventual") => {
-            return Err(ServiceError::from(ErrorKind::ModeUnsupported { name }).into());
-        }
+        Some("eventual") => Mode::Eventual,
         Some(other) => {
             let detail = format!("mode {other:?} is not linearizable or eventual");
             return Err(Failure::invalid(detail));
@@ -179,22 +177,29 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
         }
     };
     let history = history.map(|text| duration_of("history", &text)).transpose()?;
+    let usual = match mode {
+        Mode::Linearizable => Duration::from_millis(HISTORY_MS_DEFAULT),
+        Mode::Eventual => Duration::ZERO,
+    };
     Ok(NamespaceRequest {
         name,
         mode,
         layout,
         limits: merged(limits.unwrap_or_default(), NamespaceLimits::default()),
         quota,
-        history: history.unwrap_or(Duration::from_millis(HISTORY_MS_DEFAULT)),
+        history: history.unwrap_or(usual),
+        data_type: data_type.as_deref().map(topology::type_of).transpose()?,
+        topology: topology.map(topology::plan).transpose()?.unwrap_or_default(),
     })
 }
 
 fn wanted_change(wanted: wire::NamespaceChange) -> Result<NamespaceChange, Failure> {
-    let wire::NamespaceChange { limits, quota, history } = wanted;
+    let wire::NamespaceChange { limits, quota, history, topology } = wanted;
     let history = history.map(|text| duration_of("history", &text)).transpose()?;
     let limits = limits.unwrap_or_default();
     let (key_bytes_max, value_bytes_max) = (limits.key_bytes, limits.value_bytes);
-    Ok(NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch: None })
+    let topology = topology.map(topology::plan).transpose()?;
+    Ok(NamespaceChange { key_bytes_max, value_bytes_max, quota, history, topology, if_epoch: None })
 }
 
 /// What is said, and for the rest what was.
@@ -226,5 +231,7 @@ fn view(space: &service::NamespaceView) -> wire::NamespaceView {
         keys: space.keys,
         bytes: space.bytes,
         groups: space.groups,
+        data_type: space.data_type.map(|data_type| data_type.name().to_owned()),
+        topology: space.topology.as_ref().map(topology::shown),
     }
 }

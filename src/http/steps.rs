@@ -12,7 +12,7 @@ use crate::wire::{self, Op};
 use super::parse::etag;
 use super::parse::time::duration_of;
 use super::parse::{base64_any, base64url, lease_id, media_type, ttl_ms};
-use super::patch::{json_patch, one_of};
+use super::patch::{json_patch, no_sets, one_of};
 use super::problem::Failure;
 
 /// What an operation does, by name.
@@ -53,7 +53,7 @@ pub(super) fn step(op: Op, require: &Condition) -> Result<(Verb, KeyStep), Failu
     Ok((verb, KeyStep { key, step }))
 }
 
-fn verb_and_key(op: &Op) -> Result<(Verb, Bytes), Failure> {
+pub(super) fn verb_and_key(op: &Op) -> Result<(Verb, Bytes), Failure> {
     let named = [
         (Verb::Put, &op.put, &op.put64),
         (Verb::Delete, &op.delete, &op.delete64),
@@ -77,7 +77,7 @@ fn verb_and_key(op: &Op) -> Result<(Verb, Bytes), Failure> {
 }
 
 /// Members that belong to another verb.
-fn no_strangers(verb: Verb, op: &Op) -> Result<(), Failure> {
+pub(super) fn no_strangers(verb: Verb, op: &Op) -> Result<(), Failure> {
     let of_put = op.value.is_some()
         || op.value64.is_some()
         || op.content_type.is_some()
@@ -88,7 +88,10 @@ fn no_strangers(verb: Verb, op: &Op) -> Result<(), Failure> {
         || op.add.is_some()
         || op.max.is_some()
         || op.min.is_some()
-        || op.append.is_some();
+        || op.append.is_some()
+        || op.set_add.is_some()
+        || op.set_remove.is_some()
+        || op.fields.is_some();
     if (of_put && verb != Verb::Put) || (of_patch && verb != Verb::Patch) {
         let detail = format!("the operation has members that a {} does not take", verb.name());
         return Err(Failure::invalid(detail));
@@ -96,9 +99,15 @@ fn no_strangers(verb: Verb, op: &Op) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put(op: Op) -> Result<WriteOp, Failure> {
-    let value = bytes("value", op.value, op.value64)?
-        .ok_or_else(|| Failure::invalid("a put needs value or value64"))?;
+/// The value of a put.
+pub(super) fn put_value(op: Op) -> Result<Bytes, Failure> {
+    bytes("value", op.value, op.value64)?
+        .ok_or_else(|| Failure::invalid("a put needs value or value64"))
+}
+
+fn put(mut op: Op) -> Result<WriteOp, Failure> {
+    let (value, value64) = (op.value.take(), op.value64.take());
+    let value = put_value(Op { value, value64, ..Op::default() })?;
     let content_type = op.content_type.as_deref().map(media_type).transpose()?;
     let attach = match (op.ttl, op.lease) {
         (None, None) => Attach::None,
@@ -122,7 +131,8 @@ fn bytes(
 }
 
 fn patch(op: Op) -> Result<Patch, Failure> {
-    let Op { merge, json, add, max, min, append, .. } = op;
+    let Op { merge, json, add, max, min, append, set_add, set_remove, fields, .. } = op;
+    no_sets(set_add.is_some() || set_remove.is_some() || fields.is_some())?;
     let of_number = add.is_some() || max.is_some() || min.is_some() || append.is_some();
     let text = |value: &serde_json::Value| Bytes::from(value.to_string());
     match (merge, json) {

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::topology::Topology;
 use crate::model::codec::{self, CodecError};
+use crate::model::eventual::DataType;
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId, Slot, SlotRange};
 use crate::runtime::limits::{HISTORY_MS_DEFAULT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
@@ -94,6 +96,10 @@ pub struct NamespaceEntry {
     /// The epoch since which its history has no gap: that of switching it on again; 0: it was never
     /// switched off and on.
     pub recorded_since: u64,
+    /// What its values are; there exactly if it is eventual. Never changes.
+    pub data_type: Option<DataType>,
+    /// How its replicas are linked; a mesh if it is linearizable, and then without meaning.
+    pub topology: Topology,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -146,6 +152,8 @@ impl NamespaceEntry {
             history_ms: HISTORY_MS_DEFAULT,
             epoch,
             recorded_since: 0,
+            data_type: None,
+            topology: Topology::Mesh,
         }
     }
 }

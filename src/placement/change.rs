@@ -78,13 +78,24 @@ impl Catalog {
 
     fn apply_to_namespaces(&mut self, command: &CatalogCommand) -> Result<Change, Refusal> {
         match command {
-            CatalogCommand::CreateNamespace { name, mode, layout, limits, quota, history_ms } => {
+            CatalogCommand::CreateNamespace {
+                name,
+                mode,
+                layout,
+                limits,
+                quota,
+                history_ms,
+                data_type,
+                topology,
+            } => {
                 let settings = Settings {
                     mode: *mode,
                     layout: *layout,
                     limits: *limits,
                     quota: *quota,
                     history_ms: *history_ms,
+                    data_type: *data_type,
+                    topology: topology.clone(),
                 };
                 self.create_namespace(name, settings)
             }
@@ -95,6 +106,7 @@ impl Catalog {
                 value_bytes_max,
                 quota,
                 history_ms,
+                topology,
             } => {
                 let changed = Changed {
                     if_epoch: *if_epoch,
@@ -102,6 +114,7 @@ impl Catalog {
                     value_bytes_max: *value_bytes_max,
                     quota: *quota,
                     history_ms: *history_ms,
+                    topology: topology.clone(),
                 };
                 self.change_namespace(name, changed)
             }

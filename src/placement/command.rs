@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Layout, Mode, NamespaceEntry, NamespaceLimits};
+use super::topology::Topology;
 use crate::model::codec::{self, CodecError};
+use crate::model::eventual::DataType;
 use crate::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId};
 
 /// A change of the catalog.
@@ -74,6 +76,10 @@ pub enum CatalogCommand {
         quota: Option<u64>,
         /// For how long its changes can be watched, in milliseconds; 0 is not at all.
         history_ms: u64,
+        /// What its values are; there exactly if it is eventual.
+        data_type: Option<DataType>,
+        /// How its replicas are linked, if it is eventual.
+        topology: Topology,
     },
     /// Changes what may change of a namespace; what is `None` stays as it is.
     ChangeNamespace {
@@ -89,6 +95,8 @@ pub enum CatalogCommand {
         quota: Option<Option<u64>>,
         /// For how long its changes can be watched from now on, in milliseconds.
         history_ms: Option<u64>,
+        /// How its replicas are linked from now on.
+        topology: Option<Topology>,
     },
     /// Takes a namespace away: its name is free at once, its rows go from each group in time.
     DeleteNamespace {

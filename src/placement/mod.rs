@@ -9,9 +9,11 @@ pub mod assign;
 pub mod catalog;
 pub mod change;
 pub mod command;
+pub mod links;
 mod namespaces;
 pub mod plan;
 pub mod slots;
+pub mod topology;
 
 pub use catalog::{
     Catalog, GroupEntry, Layout, Mode, NamespaceEntry, NamespaceLimits, NodeEntry, NodeState,
@@ -19,3 +21,4 @@ pub use catalog::{
 pub use command::{CatalogCommand, CatalogReply, RefusalCode};
 pub use plan::{Led, Move, MoveFacts, MoveStep, TransferLimits, move_step, next_move, transfers};
 pub use slots::{SlotTable, ranges, slot_of};
+pub use topology::{LinkMode, SiteLink, Topology};

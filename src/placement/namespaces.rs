@@ -20,7 +20,9 @@ use super::catalog::{
 };
 use super::change::{Change, Refusal, refuse};
 use super::command::RefusalCode;
+use super::topology::Topology;
 use crate::model::NamespaceId;
+use crate::model::eventual::DataType;
 use crate::runtime::limits::{
     HISTORY_KEPT_MIN_MS, HISTORY_MS_MAX, KEY_BYTES_MAX, NAMESPACE_NAME_BYTES_MAX, NAMESPACES_MAX,
     VALUE_BYTES_MAX,
@@ -28,23 +30,26 @@ use crate::runtime::limits::{
 use crate::runtime::planted::{self, Bug};
 
 /// What a namespace is created with, beside its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     pub(super) mode: Mode,
     pub(super) layout: Layout,
     pub(super) limits: NamespaceLimits,
     pub(super) quota: Option<u64>,
     pub(super) history_ms: u64,
+    pub(super) data_type: Option<DataType>,
+    pub(super) topology: Topology,
 }
 
 /// What of a namespace shall be different.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Changed {
     pub(super) if_epoch: Option<u64>,
     pub(super) key_bytes_max: Option<u64>,
     pub(super) value_bytes_max: Option<u64>,
     pub(super) quota: Option<Option<u64>>,
     pub(super) history_ms: Option<u64>,
+    pub(super) topology: Option<Topology>,
 }
 
 impl Catalog {
@@ -69,6 +74,7 @@ impl Catalog {
         check_name(name)?;
         check_limits(settings.limits)?;
         check_history(settings.history_ms)?;
+        self.check_side(&settings)?;
         if let Some(known) = self.namespaces.get(name) {
             if settings_of(known) == settings {
                 return Ok(Change::None);
@@ -96,11 +102,19 @@ impl Catalog {
         {
             id = old;
         }
-        let Settings { mode, layout, limits, quota, history_ms } = settings;
-        let epoch = self.epoch + 1;
-        let recorded_since = 0;
-        let entry =
-            NamespaceEntry { id, mode, layout, limits, quota, history_ms, epoch, recorded_since };
+        let Settings { mode, layout, limits, quota, history_ms, data_type, topology } = settings;
+        let entry = NamespaceEntry {
+            id,
+            mode,
+            layout,
+            limits,
+            quota,
+            history_ms,
+            epoch: self.epoch + 1,
+            recorded_since: 0,
+            data_type,
+            topology,
+        };
         self.namespaces.insert(name.to_owned(), entry);
         self.next_namespace = self.next_namespace.max(NamespaceId(id.0 + 1));
         Ok(Change::Made)
@@ -115,7 +129,7 @@ impl Catalog {
             check_history(history_ms)?;
         }
         let epoch = self.epoch + 1;
-        let Some(entry) = self.namespaces.get_mut(name) else { return unknown(name) };
+        let Some(entry) = self.namespaces.get(name) else { return unknown(name) };
         let mut next = entry.clone();
         let NamespaceLimits { key_bytes_max, value_bytes_max } = next.limits;
         next.limits = NamespaceLimits {
@@ -125,6 +139,8 @@ impl Catalog {
         check_limits(next.limits)?;
         next.quota = changed.quota.unwrap_or(next.quota);
         next.history_ms = changed.history_ms.unwrap_or(next.history_ms);
+        next.topology = changed.topology.unwrap_or(next.topology);
+        self.check_side(&settings_of(&next))?;
         if next == *entry {
             return Ok(Change::None);
         }
@@ -143,7 +159,7 @@ impl Catalog {
             next.recorded_since = epoch;
         }
         next.epoch = epoch;
-        *entry = next;
+        self.namespaces.insert(name.to_owned(), next);
         Ok(Change::Made)
     }
 
@@ -181,6 +197,36 @@ impl Catalog {
         Ok(Change::None)
     }
 
+    /// Whether the settings belong to the mode: each side refuses what only the other can keep.
+    fn check_side(&self, settings: &Settings) -> Result<(), Refusal> {
+        let wrong = |reason: &str| refuse(RefusalCode::Invalid, reason);
+        match (settings.mode, settings.data_type) {
+            (Mode::Linearizable, None) if settings.topology == Topology::Mesh => Ok(()),
+            (Mode::Linearizable, None) => {
+                wrong("a linearizable namespace lives where its groups do: it takes no topology")
+            }
+            (Mode::Linearizable, Some(_)) => {
+                wrong("a linearizable namespace holds values of any kind: it takes no type")
+            }
+            (Mode::Eventual, None) => {
+                wrong("an eventual namespace needs a type: lww, mv, counter, set or map")
+            }
+            (Mode::Eventual, Some(_)) if settings.layout != Layout::Spread => {
+                wrong("an eventual namespace has no order that all see: it takes no layout")
+            }
+            (Mode::Eventual, Some(_)) if settings.quota.is_some() => wrong(
+                "no node of an eventual namespace knows what the others hold: it takes no quota",
+            ),
+            (Mode::Eventual, Some(_)) if settings.history_ms > 0 => {
+                wrong("an eventual namespace keeps no history to watch: its history is 0s")
+            }
+            (Mode::Eventual, Some(_)) => settings
+                .topology
+                .check(&self.nodes)
+                .or_else(|reason| refuse(RefusalCode::Invalid, reason)),
+        }
+    }
+
     /// What every change of the namespaces must keep.
     pub(super) fn check_namespaces(&self) -> Result<(), String> {
         let mut ids: BTreeSet<NamespaceId> = self.doomed.keys().copied().collect();
@@ -194,7 +240,8 @@ impl Catalog {
             }
             let good = check_name(name)
                 .and_then(|()| check_limits(entry.limits))
-                .and_then(|()| check_history(entry.history_ms));
+                .and_then(|()| check_history(entry.history_ms))
+                .and_then(|()| self.check_side(&settings_of(entry)));
             if let Err(refusal) = good {
                 return wrong(refusal.reason);
             }
@@ -222,6 +269,8 @@ fn settings_of(entry: &NamespaceEntry) -> Settings {
         limits: entry.limits,
         quota: entry.quota,
         history_ms: entry.history_ms,
+        data_type: entry.data_type,
+        topology: entry.topology.clone(),
     }
 }
 

@@ -5,6 +5,9 @@
 
 mod client;
 mod consensus;
+mod convergence;
+mod eventual;
+mod exchange;
 mod http;
 mod model;
 mod peer;
@@ -17,6 +20,9 @@ mod upkeep;
 
 pub use client::*;
 pub use consensus::*;
+pub use convergence::*;
+pub use eventual::*;
+pub use exchange::*;
 pub use http::*;
 pub use model::*;
 pub use peer::*;

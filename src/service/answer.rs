@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use crate::model::eventual::DataType;
 use crate::model::{GroupId, KeyReply, LeaseId, LockPlace, NodeId, Row, Slot, TxnReply};
-use crate::placement::{Layout, Mode, NamespaceLimits};
+use crate::placement::{Layout, Mode, NamespaceLimits, Topology};
 
 use super::ask::ReadMode;
 
@@ -117,6 +118,10 @@ pub struct NamespaceView {
     pub groups: u64,
     /// The epoch of the catalog that says so.
     pub epoch: u64,
+    /// What its values are, if it is eventual.
+    pub data_type: Option<DataType>,
+    /// How its replicas are linked, if it is eventual.
+    pub topology: Option<Topology>,
 }
 
 /// What making or changing a namespace came to.

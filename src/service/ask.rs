@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::model::eventual::DataType;
 use crate::model::{Cmp, Give, GroupId, LeaseId, Require, Space, Tag, WriteOp};
-use crate::placement::{Layout, Mode, NamespaceEntry, NamespaceLimits};
+use crate::placement::{Layout, Mode, NamespaceEntry, NamespaceLimits, Topology};
 use crate::runtime::Moment;
 
 use super::session::Session;
@@ -228,6 +229,10 @@ pub struct NamespaceRequest {
     pub quota: Option<u64>,
     /// How long changes are kept for watches; zero: not at all.
     pub history: Duration,
+    /// What its values are, if it is eventual.
+    pub data_type: Option<DataType>,
+    /// How its replicas are linked, if it is eventual.
+    pub topology: Topology,
 }
 
 /// What to change of a namespace; `None` leaves as is.
@@ -241,6 +246,8 @@ pub struct NamespaceChange {
     pub quota: Option<Option<u64>>,
     /// How long changes are kept.
     pub history: Option<Duration>,
+    /// How its replicas are linked.
+    pub topology: Option<Topology>,
     /// Only at this epoch of the catalog.
     pub if_epoch: Option<u64>,
 }

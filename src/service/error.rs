@@ -1,12 +1,14 @@
 //! What the hall answers when it cannot do what was asked, and what the client may conclude.
 //!
 //! Promises: every error says its outcome. `NotApplied` is said only where nothing was handed to a
-//! group, or where the group surely refused it; everything else is `Unknown`.
+//! group, or where the group surely refused it; everything else is `Unknown`, but for a write that
+//! is done and lacks what was asked for beside it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::model::eventual::Dot;
 use crate::model::{GroupId, LeaseId, LockPlace, NodeId};
 use crate::placement::RefusalCode;
 
@@ -44,11 +46,11 @@ pub enum ErrorKind {
         /// The namespace.
         name: String,
     },
-    /// The namespace's mode cannot do this in this release.
-    #[error("namespace {name:?} is eventual, which this release does not serve")]
+    /// The namespace's mode, or its type, cannot promise this.
+    #[error("{reason}")]
     ModeUnsupported {
-        /// The namespace.
-        name: String,
+        /// What it cannot promise, and what to do.
+        reason: String,
     },
     /// The key is longer than its namespace allows.
     #[error("the key has {bytes} bytes, the limit is {limit}")]
@@ -124,6 +126,20 @@ pub enum ErrorKind {
     SessionBehind {
         /// The index that the session asks for.
         asked: u64,
+    },
+    /// This node has not heard of all writes that the session, or `min_vector`, asks for.
+    #[error("this node has not heard of {missing} writes yet that the request has seen")]
+    VectorBehind {
+        /// How many it lacks.
+        missing: u64,
+    },
+    /// The write is flushed here, and not on as many nodes as were asked for.
+    #[error("the write {dot} is flushed here, but {nodes} nodes have not confirmed it in time")]
+    Unacknowledged {
+        /// The write.
+        dot: Dot,
+        /// How many were asked for.
+        nodes: usize,
     },
     /// No replica can keep the bound now.
     #[error("no replica can promise an age of at most {} ms now", bound.as_millis())]
@@ -254,6 +270,7 @@ impl ServiceError {
     /// What the client may conclude.
     pub fn outcome(&self) -> Outcome {
         match &self.kind {
+            ErrorKind::Unacknowledged { .. } => Outcome::Applied,
             ErrorKind::Undetermined { .. }
             | ErrorKind::Internal { .. }
             | ErrorKind::NamespaceDeleted { .. } => Outcome::Unknown,
@@ -273,6 +290,7 @@ impl ServiceError {
             | ErrorKind::CursorGone { .. }
             | ErrorKind::InvalidCursor { .. }
             | ErrorKind::SessionBehind { .. }
+            | ErrorKind::VectorBehind { .. }
             | ErrorKind::TooStale { .. }
             | ErrorKind::NoLease { .. }
             | ErrorKind::LockBusy { .. }
@@ -309,7 +327,8 @@ impl ServiceError {
             ErrorKind::CursorGone { gone: Gone::View, .. } => "view_gone",
             ErrorKind::CursorGone { gone: Gone::History, .. } => "history_trimmed",
             ErrorKind::InvalidCursor { .. } => "invalid_cursor",
-            ErrorKind::SessionBehind { .. } => "session_behind",
+            ErrorKind::SessionBehind { .. } | ErrorKind::VectorBehind { .. } => "session_behind",
+            ErrorKind::Unacknowledged { .. } => "unacknowledged",
             ErrorKind::TooStale { .. } => "too_stale",
             ErrorKind::OnceMismatch => "idempotency_mismatch",
             ErrorKind::NoLease { .. } => "lease_not_found",

@@ -7,6 +7,7 @@
 //!   namespaces, nodes ----------> pursue ------'
 //!   route  (catalog, slot, group)    '------> FORWARD  another node's `inbox`, which only acts
 //!   cluster -------------------------------> STATUS
+//!   eventual namespaces: `eventual`, here and nowhere else
 //! ```
 //!
 //! Promises: nothing is proposed twice unless it surely had no effect the first time, or a once key
@@ -24,6 +25,7 @@ mod cursor;
 mod denied;
 mod digest;
 mod error;
+pub mod eventual;
 mod feed;
 mod floors;
 mod flow;
@@ -79,6 +81,7 @@ pub use ask::{
 pub use batch::Batch;
 pub use cluster::ClusterView;
 pub use error::{ErrorKind, Gone, Outcome, ServiceError};
+pub use eventual::EventualWing;
 pub use feed::{LocalFeed, Show};
 pub(crate) use forward::ceil_ms;
 pub use inbox::ForwardService;
@@ -106,6 +109,8 @@ pub struct Parts {
     pub node: NodeId,
     /// This node's groups.
     pub wing: Arc<dyn Wing>,
+    /// This node's shards of eventual namespaces.
+    pub eventual: Arc<dyn EventualWing>,
     /// The way to the other nodes.
     pub transport: Arc<dyn Transport>,
     /// Figures.
@@ -138,6 +143,7 @@ struct Hall {
     env: Env,
     node: NodeId,
     wing: Arc<dyn Wing>,
+    eventual: Arc<dyn EventualWing>,
     transport: Arc<dyn Transport>,
     metrics: ServiceMetrics,
     health: Health,
@@ -161,7 +167,7 @@ impl Service {
     /// A hall over these parts.
     pub fn new(parts: Parts) -> Self {
         let started = parts.env.clock.now();
-        let Parts { env, node, wing, transport, metrics, health } = parts;
+        let Parts { env, node, wing, eventual, transport, metrics, health } = parts;
         let reach = Arc::new(feed::HallReach {
             env: env.clone(),
             node,
@@ -174,6 +180,7 @@ impl Service {
             env,
             node,
             wing,
+            eventual,
             transport,
             metrics,
             health,
@@ -323,15 +330,27 @@ impl Hall {
 
     /// The map, with this namespace in it: asked for anew when it does not have it.
     async fn map_with(&self, namespace: &str, context: &Context) -> Result<Arc<Map>, ServiceError> {
+        let map = self.map_knowing(namespace, context).await?;
+        map.namespace(namespace)?;
+        Ok(map)
+    }
+
+    /// The same with a namespace of either mode.
+    async fn map_knowing(
+        &self,
+        namespace: &str,
+        context: &Context,
+    ) -> Result<Arc<Map>, ServiceError> {
         let map = self.founded(context).await?;
-        match map.namespace(namespace) {
-            Err(error) if error.is_unknown_namespace() => {}
-            known => return known.map(|_| Arc::clone(&map)),
+        if map.catalog.namespace(namespace).is_some() {
+            return Ok(map);
         }
         self.newest.catalog(context.deadline).await?;
         let map = self.map().ok_or_else(no_catalog)?;
-        map.namespace(namespace)?;
-        Ok(map)
+        match map.catalog.namespace(namespace) {
+            Some(_) => Ok(map),
+            None => Err(ErrorKind::NamespaceNotFound { name: namespace.to_owned() }.into()),
+        }
     }
 
     /// The map, waited for while the node starts.

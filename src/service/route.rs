@@ -48,7 +48,7 @@ impl Map {
         self.table.group_of(slot)
     }
 
-    /// A namespace that this release serves.
+    /// A namespace whose keys the groups hold.
     pub(super) fn namespace(&self, name: &str) -> Result<&NamespaceEntry, ServiceError> {
         let entry = self
             .catalog
@@ -56,9 +56,18 @@ impl Map {
             .ok_or_else(|| ErrorKind::NamespaceNotFound { name: name.to_owned() })?;
         match entry.mode {
             Mode::Linearizable => Ok(entry),
-            Mode::Eventual => Err(ErrorKind::ModeUnsupported { name: name.to_owned() }.into()),
+            Mode::Eventual => Err(eventual(name).into()),
         }
     }
+}
+
+/// Why the groups cannot do what was asked for.
+pub(super) fn eventual(name: &str) -> ErrorKind {
+    let reason = format!(
+        "namespace {name:?} is eventual, and its nodes do not ask each other: transactions, locks, \
+         leases, watches and reads as of now need a linearizable one"
+    );
+    ErrorKind::ModeUnsupported { reason }
 }
 
 /// One pass over the nodes that may do the work.

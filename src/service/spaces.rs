@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Action, NamespaceId, Reply};
-use crate::placement::{CatalogCommand, CatalogReply, Layout, NamespaceEntry, RefusalCode};
+use crate::placement::{CatalogCommand, CatalogReply, Layout, Mode, NamespaceEntry, RefusalCode};
 use crate::runtime::limits::{CATALOG_ECHO_MAX, USAGE_FIRST_MAX};
 
 use super::answer::{NamespaceGone, NamespaceMade, NamespaceView};
@@ -74,7 +74,8 @@ impl Service {
         request: NamespaceRequest,
         context: Context,
     ) -> Result<NamespaceMade, ServiceError> {
-        let NamespaceRequest { name, mode, layout, limits, quota, history } = request;
+        let NamespaceRequest { name, mode, layout, limits, quota, history, data_type, topology } =
+            request;
         let command = CatalogCommand::CreateNamespace {
             name: name.clone(),
             mode,
@@ -82,6 +83,8 @@ impl Service {
             limits,
             quota,
             history_ms: ceil_ms(history),
+            data_type,
+            topology,
         };
         let done = self.change_space(&name, &command, &context).await?;
         let map = self.map_of(done.epoch, &context).await?;
@@ -102,7 +105,8 @@ impl Service {
         change: NamespaceChange,
         context: Context,
     ) -> Result<NamespaceMade, ServiceError> {
-        let NamespaceChange { key_bytes_max, value_bytes_max, quota, history, if_epoch } = change;
+        let NamespaceChange { key_bytes_max, value_bytes_max, quota, history, topology, if_epoch } =
+            change;
         let command = CatalogCommand::ChangeNamespace {
             name: name.to_owned(),
             if_epoch,
@@ -110,10 +114,11 @@ impl Service {
             value_bytes_max,
             quota,
             history_ms: history.map(ceil_ms),
+            topology,
         };
         let done = self.change_space(name, &command, &context).await?;
         let map = self.map_of(done.epoch, &context).await?;
-        if let Some(entry) = &done.entry {
+        if let Some(entry) = done.entry.as_ref().filter(|entry| entry.mode == Mode::Linearizable) {
             let groups = holders_of(&map.catalog, entry);
             self.hall.raise(groups, entry.epoch, &context).await?;
         }
@@ -226,9 +231,12 @@ impl Service {
 
     fn view(&self, map: &Map, name: &str, entry: &NamespaceEntry) -> NamespaceView {
         let used = self.hall.usage.of(entry.id);
-        let groups = match entry.layout {
-            Layout::Ordered => 1,
-            Layout::Spread => map.catalog.groups.values().filter(|g| !g.ranges.is_empty()).count(),
+        let groups = match (entry.mode, entry.layout) {
+            (Mode::Eventual, _) => 0,
+            (_, Layout::Ordered) => 1,
+            (_, Layout::Spread) => {
+                map.catalog.groups.values().filter(|g| !g.ranges.is_empty()).count()
+            }
         };
         NamespaceView {
             name: name.to_owned(),
@@ -241,6 +249,8 @@ impl Service {
             keys: used.map(|(_, keys)| keys),
             bytes: used.map(|(bytes, _)| bytes),
             groups: u64::try_from(groups).unwrap_or(u64::MAX),
+            data_type: entry.data_type,
+            topology: (entry.mode == Mode::Eventual).then(|| entry.topology.clone()),
             epoch: map.catalog.epoch,
         }
     }

@@ -130,6 +130,7 @@ impl World {
             env: Env::system(),
             node,
             wing: Arc::new(FakeWing { node, hosts, world: Arc::clone(self) }),
+            eventual: Arc::new(super::eventual::NoShards::default()),
             transport: Arc::new(FakeTransport { world: Arc::clone(self), node }),
             metrics: ServiceMetrics::new(&Metrics::default()),
             health: Box::new(|| None),

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Op, Outcome};
+use super::{Op, Outcome, Sibling};
 
 /// One line of a request: an operation, and what only a batch knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -25,6 +25,10 @@ pub struct BatchLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub if_none_match: Option<String>,
+    /// Of an eventual namespace: as the header `KV-Context`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub context: Option<String>,
     /// The operation; every op but `get`.
     #[serde(flatten)]
     pub op: Op,
@@ -60,6 +64,16 @@ pub struct BatchResult {
     /// Of a patch: the new value in base64url, when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value64: Option<String>,
+    /// Of an eventual namespace: the values that stand beside each other, when there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub siblings: Option<Vec<Sibling>>,
+    /// Of an eventual namespace: the name of the write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+    /// Of an eventual namespace: what is shown, or was written, for the next write's context.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
     /// Whether this is the result of an earlier request with the same idempotency key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,

@@ -9,6 +9,7 @@
 
 mod batch;
 mod cluster;
+mod eventual;
 mod keys;
 mod leases;
 mod limits;
@@ -24,6 +25,11 @@ pub use cluster::{
     ChangeReply, ClusterView, DigestView, GroupDigest, GroupView, JoinRequest, KnownNode, NodeView,
     ReplaceRequest, ReplicaView, RouteReplica, RouteView,
 };
+pub use eventual::{
+    Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
+    FieldOps, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals, ReceiptView,
+    Restored, Sibling,
+};
 pub use keys::{Changed, Envelope};
 pub use leases::{
     LeaseEnded, LeaseGrant, LeaseNear, LeaseView, LockAcquire, LockHeld, LockHolder, LockReleased,
@@ -36,8 +42,8 @@ pub use scans::{
     WatchRow,
 };
 pub use spaces::{
-    NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
-    NamespacesView,
+    LinkMode, NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
+    NamespacesView, SiteLink, Topology,
 };
 
 /// The group that answered: a number. On every answer that belongs to a group.

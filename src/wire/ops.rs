@@ -9,6 +9,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::FieldOps;
+
 /// A number of an operation: JSON, or text for what JSON readers would round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
@@ -20,8 +22,10 @@ pub enum Amount {
     Text(String),
 }
 
-/// The body of a PATCH with `application/kv-op+json`: exactly one member.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The body of a PATCH with `application/kv-op+json`: exactly one member, but `set_add` and
+/// `set_remove` may stand together. Those and `fields` are for eventual namespaces, which of the
+/// others take `add` only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KvOp {
     /// Adds to the number that is stored; a missing key counts as 0.
@@ -40,6 +44,18 @@ pub struct KvOp {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub append: Option<String>,
+    /// Elements for the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub set_add: Option<Vec<String>>,
+    /// Elements that the set shall not have any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub set_remove: Option<Vec<String>>,
+    /// Operations on fields of the map, by their paths: `a.b`, or `["a.b"]` for a name with a dot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub fields: Option<FieldOps>,
 }
 
 /// One operation: exactly one of `put`, `put64`, `delete`, `delete64`, `get`, `get64`, `patch` and
@@ -123,6 +139,18 @@ pub struct Op {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub append: Option<String>,
+    /// Of a patch: elements for the set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub set_add: Option<Vec<String>>,
+    /// Of a patch: elements that the set shall not have any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub set_remove: Option<Vec<String>>,
+    /// Of a patch: operations on fields of the map, by their paths: `a.b`, or `["a.b"]` for a name with a dot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub fields: Option<FieldOps>,
 }
 
 /// One condition of a transaction: a key (`key` or `key64`) and exactly one of `exists`, `etag`,

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Envelope, Problem};
+use super::{Envelope, EventualRow, Problem};
 
 /// One item of a scan: a key with what was asked for of it, or the beginning that many keys share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -14,6 +14,8 @@ use super::{Envelope, Problem};
 pub enum ScanItem {
     /// A key and its row.
     Row(Box<Envelope>),
+    /// A key of an eventual namespace and what it holds.
+    Held(Box<EventualRow>),
     /// A key (`fields=key`), or folded keys (`delimiter=`).
     Name(ScanName),
 }

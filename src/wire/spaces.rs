@@ -16,10 +16,18 @@ pub struct NamespaceCreate {
     /// The name: small letters, digits, `.`, `_`, `-`; first a letter or digit.
     #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
     pub name: String,
-    /// `linearizable` (the default) or `eventual`, which this release does not serve.
+    /// `linearizable` (the default) or `eventual`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, pattern = "^(linearizable|eventual)$")]
     pub mode: Option<String>,
+    /// Of an eventual one: what its values are. Must be given, and to no other.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, pattern = "^(lww|mv|counter|set|map)$")]
+    pub data_type: Option<String>,
+    /// Of an eventual one: how its nodes are linked; `"mesh"` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub topology: Option<Topology>,
     /// `spread` over all groups (the default), or `ordered` in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, pattern = "^(spread|ordered)$")]
@@ -67,6 +75,58 @@ pub struct NamespaceChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, pattern = "^[0-9]{1,15}(ms|s|m|h)$")]
     pub history: Option<String>,
+    /// Of an eventual one: how its nodes are linked from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub topology: Option<Topology>,
+}
+
+/// How the nodes of an eventual namespace are linked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Topology {
+    /// Each with every other one.
+    Mesh,
+    /// Each with its neighbours in the order of ids.
+    Ring,
+    /// All with this node.
+    Hub(u64),
+    /// By these links and no others.
+    Links(Vec<SiteLink>),
+}
+
+/// One direction of one link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SiteLink {
+    /// The node that sends.
+    pub from: u64,
+    /// The node that receives.
+    pub to: u64,
+    /// When it carries: `"push"` (at once, the default), `{"interval":"5m"}` or `"manual"`.
+    #[serde(default)]
+    pub mode: LinkMode,
+    /// How much it may carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    pub bytes_per_s: Option<u64>,
+    /// From which hour of the day (UTC) on, and before which: `[22, 6]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<u8>>, min_items = 2, max_items = 2)]
+    pub hours: Option<(u8, u8)>,
+}
+
+/// When a link carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkMode {
+    /// At once.
+    #[default]
+    Push,
+    /// Every so often, such as `5m`.
+    Interval(String),
+    /// When somebody says so.
+    Manual,
 }
 
 /// A namespace.
@@ -78,6 +138,14 @@ pub struct NamespaceView {
     pub id: u64,
     /// `linearizable` or `eventual`.
     pub mode: String,
+    /// Of an eventual one: `lww`, `mv`, `counter`, `set` or `map`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub data_type: Option<String>,
+    /// Of an eventual one: how its nodes are linked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub topology: Option<Topology>,
     /// `spread` or `ordered`.
     pub layout: String,
     /// What it accepts.
@@ -90,7 +158,7 @@ pub struct NamespaceView {
     pub keys: Option<u64>,
     /// Bytes of keys and values in it, about a second old; `null` while that is not known.
     pub bytes: Option<u64>,
-    /// The groups that hold it.
+    /// How many groups hold it; none of an eventual one, which every node holds.
     pub groups: u64,
 }
 

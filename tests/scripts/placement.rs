@@ -22,7 +22,7 @@ use goldenscript::{ArgumentConsumer, Runner};
 use tetrarch::model::{ClusterId, GroupId, Incarnation, NamespaceId, NodeId};
 use tetrarch::placement::{
     Catalog, CatalogCommand, CatalogReply, Layout, Led, Mode, Move, MoveFacts, NamespaceLimits,
-    TransferLimits, move_step, next_move, slot_of, transfers,
+    Topology, TransferLimits, move_step, next_move, slot_of, transfers,
 };
 
 use super::{Fault, named, next};
@@ -236,6 +236,8 @@ fn create(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
         },
         quota: args.lookup_parse("quota")?,
         history_ms: args.lookup_parse("history")?.unwrap_or(300_000),
+        data_type: None,
+        topology: Topology::Mesh,
         name: next(args, "a name")?,
     })
 }
@@ -252,6 +254,7 @@ fn change(args: &mut ArgumentConsumer<'_>) -> Result<CatalogCommand, Fault> {
         value_bytes_max: args.lookup_parse("value")?,
         quota,
         history_ms: args.lookup_parse("history")?,
+        topology: None,
         name: next(args, "a name")?,
     })
 }

@@ -16,8 +16,10 @@ use crate::runtime::limits::{
     BATCH_LINE_BYTES_MAX, BATCH_LINGER, BATCH_PORTION, BATCH_PORTION_BYTES, BODY_DISCARD_BYTES_MAX,
 };
 use crate::service::KeyStep;
+use crate::service::eventual::SpaceStep;
 use crate::wire::BatchLine;
 
+use super::super::eventual::{asks, unsupported};
 use super::super::parse::etag::line_condition;
 use super::super::problem::Failure;
 use super::super::steps::step;
@@ -28,7 +30,34 @@ pub(super) struct Line {
     /// From 1.
     pub(super) number: u64,
     pub(super) id: Option<String>,
-    pub(super) step: Result<KeyStep, Failure>,
+    pub(super) step: Result<Planned, Failure>,
+}
+
+/// What a line asks for, on either side.
+#[derive(Debug)]
+pub(super) enum Planned {
+    /// Of a group.
+    Group(KeyStep),
+    /// Of this node's shard.
+    Here(Bytes, SpaceStep),
+}
+
+impl Planned {
+    fn key(&self) -> &Bytes {
+        match self {
+            Self::Group(step) => &step.key,
+            Self::Here(key, _) => key,
+        }
+    }
+}
+
+/// How lines are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// As operations of groups.
+    Groups,
+    /// As operations of an eventual namespace.
+    Here,
 }
 
 /// Lines that go to the hall together, and the hashes of their keys.
@@ -62,6 +91,7 @@ pub(super) enum Next {
 /// A body, read line by line.
 #[derive(Debug)]
 pub(super) struct Lines {
+    side: Side,
     body: Body,
     /// How long the client may send nothing.
     stall: Duration,
@@ -74,8 +104,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, stall: Duration) -> Self {
+    pub(super) fn new(side: Side, body: Body, stall: Duration) -> Self {
         Self {
+            side,
             body,
             stall,
             buffer: BytesMut::new(),
@@ -172,25 +203,36 @@ impl Lines {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let (id, step) = understood(line);
+        let (id, step) = understood(self.side, line);
         if let Ok(step) = &step {
-            self.portion.keys.insert(xxh3_64(&step.key));
+            self.portion.keys.insert(xxh3_64(step.key()));
         }
         self.portion.bytes += line.len();
         self.portion.lines.push(Line { number: self.number, id, step });
     }
 }
 
-fn understood(line: &[u8]) -> (Option<String>, Result<KeyStep, Failure>) {
-    let line: BatchLine = match serde_json::from_slice(line) {
+fn understood(side: Side, line: &[u8]) -> (Option<String>, Result<Planned, Failure>) {
+    let mut line: BatchLine = match serde_json::from_slice(line) {
         Ok(line) => line,
         Err(error) => {
             let detail = format!("the line is not the JSON expected: {error}");
             return (None, Err(Failure::invalid(detail)));
         }
     };
-    let BatchLine { id, if_match, if_none_match, op } = line;
-    let condition = line_condition(if_match.as_deref(), if_none_match.as_deref());
-    let step = condition.and_then(|condition| step(op, &condition)).map(|(_, step)| step);
+    let id = line.id.take();
+    let step = match side {
+        Side::Here => asks::line(line).map(|(key, step)| Planned::Here(key, step)),
+        Side::Groups => of_group(line).map(Planned::Group),
+    };
     (id, step)
+}
+
+fn of_group(line: BatchLine) -> Result<KeyStep, Failure> {
+    let BatchLine { if_match, if_none_match, context, op, .. } = line;
+    if context.is_some() {
+        return Err(unsupported("context is for eventual namespaces: send if_match"));
+    }
+    let condition = line_condition(if_match.as_deref(), if_none_match.as_deref())?;
+    step(op, &condition).map(|(_, step)| step)
 }

@@ -11,28 +11,31 @@ use super::super::parse::etag;
 use super::super::problem::{status, wire_outcome};
 use super::lines::Line;
 
-/// The result of a line; those that were understood take the next one of the hall's.
-pub(super) fn of(
-    line: Line,
-    done: &mut impl Iterator<Item = Result<BatchDone, ServiceError>>,
-) -> BatchResult {
-    let Line { number, id, step } = line;
-    let result = match step {
-        Err(failure) => super::refusal(number, &failure),
-        Ok(_) => match done.next() {
-            Some(Ok(done)) => success(number, done),
-            Some(Err(error)) => refused(number, &error),
-            None => {
-                let reason = "the hall gave too few results".to_owned();
-                refused(number, &ServiceError::from(ErrorKind::Internal { reason }))
-            }
-        },
+/// The results of lines; those that were understood take the next one of the hall's.
+pub(super) fn all<T>(
+    lines: Vec<Line>,
+    done: Vec<T>,
+    said: impl Fn(u64, T) -> BatchResult,
+) -> Vec<BatchResult> {
+    let mut done = done.into_iter();
+    let result = |Line { number, id, step }: Line| {
+        let result = match step {
+            Err(failure) => super::refusal(number, &failure),
+            Ok(_) => match done.next() {
+                Some(done) => said(number, done),
+                None => {
+                    let reason = "the hall gave too few results".to_owned();
+                    refused(number, &ServiceError::from(ErrorKind::Internal { reason }))
+                }
+            },
+        };
+        BatchResult { id, ..result }
     };
-    BatchResult { id, ..result }
+    lines.into_iter().map(result).collect()
 }
 
 /// A result of which only the status is known.
-pub(super) fn empty(n: u64, status: StatusCode) -> BatchResult {
+pub(in super::super) fn empty(n: u64, status: StatusCode) -> BatchResult {
     let outcome =
         if status.is_success() { wire::Outcome::Applied } else { wire::Outcome::NotApplied };
     BatchResult {
@@ -46,11 +49,15 @@ pub(super) fn empty(n: u64, status: StatusCode) -> BatchResult {
         detail: None,
         value: None,
         value64: None,
+        siblings: None,
+        receipt: None,
+        context: None,
         replayed: false,
     }
 }
 
-fn success(number: u64, done: BatchDone) -> BatchResult {
+/// What an operation of a group came to.
+pub(super) fn success(number: u64, done: BatchDone) -> BatchResult {
     let BatchDone { reply, group, replayed, .. } = done;
     let tag = |at| Some(etag::text(EntityTag { group, at }));
     let result = match reply {
@@ -85,7 +92,8 @@ fn valued(number: u64, row: &Row) -> BatchResult {
     BatchResult { value, value64, ..empty(number, StatusCode::OK) }
 }
 
-fn refused(number: u64, error: &ServiceError) -> BatchResult {
+/// An operation that failed.
+pub(in super::super) fn refused(number: u64, error: &ServiceError) -> BatchResult {
     let tag = match &error.kind {
         ErrorKind::Unmet { tag, .. } => tag.map(etag::text),
         _ => None,

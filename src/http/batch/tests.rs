@@ -89,7 +89,7 @@ async fn a_client_that_stalls_gets_what_it_sent_done_and_then_the_end() {
     let first =
         futures_util::stream::iter([Ok::<_, Infallible>("{\"put\":\"a\",\"value\":\"1\"}\n")]);
     let never = first.chain(futures_util::stream::pending());
-    let mut lines = Lines::new(Body::from_stream(never), Duration::from_millis(20));
+    let mut lines = Lines::new(Side::Groups, Body::from_stream(never), Duration::from_millis(20));
     let Next::Portion(portion) = lines.next().await else { panic!("the line comes first") };
     assert_eq!(portion.lines.len(), 1);
     let Next::End(ended) = lines.next().await else { panic!("nothing else comes") };
@@ -163,7 +163,7 @@ proptest! {
                 let all = chunks.concat();
                 all.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count()
             };
-            let mut lines = Lines::new(body(chunks), Duration::from_secs(1));
+            let mut lines = Lines::new(Side::Groups, body(chunks), Duration::from_secs(1));
             let mut found = 0;
             while let Next::Portion(portion) = lines.next().await {
                 found += portion.lines.len();

@@ -49,6 +49,72 @@ pub(in super::super) struct LockPath {
     name: String,
 }
 
+/// A write of an eventual namespace.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(in super::super) struct ReceiptPath {
+    /// The namespace.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]{0,63}$")]
+    ns: String,
+    /// The write's `KV-Receipt`.
+    #[param(pattern = "^[0-9]{1,20}-[0-9a-f]{8}-[0-9]{1,10}[.][0-9]{1,20}$")]
+    receipt: String,
+}
+
+/// The key that a write was made to: one of the two.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct LostKeyQuery {
+    /// The key, percent-encoded.
+    #[param(min_length = 1, max_length = 4096)]
+    key: Option<String>,
+    /// The same in base64url.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    key64: Option<String>,
+}
+
+/// Of which keys.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct PrefixOnlyQuery {
+    /// Only keys that begin with this.
+    #[param(max_length = 4096)]
+    prefix: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    prefix64: Option<String>,
+}
+
+/// Which losses.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct ConflictQuery {
+    /// Only keys that begin with this.
+    #[param(max_length = 4096)]
+    prefix: Option<String>,
+    /// The same in base64url; one of the two.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 5464)]
+    prefix64: Option<String>,
+    /// Most losses of a page.
+    #[param(minimum = 1, maximum = 10_000)]
+    limit: Option<u64>,
+    /// `next` of the page before.
+    #[param(max_length = 32_768)]
+    cursor: Option<String>,
+    /// `1`: a line for each, and then for each that follows.
+    #[param(pattern = "^(0|1|true|false)$")]
+    follow: Option<String>,
+}
+
+/// In which form.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(in super::super) struct FollowHeaders {
+    /// What the client has seen.
+    #[param(rename = "KV-Session", max_length = 24_576)]
+    kv_session: Option<String>,
+}
+
 /// How to read.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -59,6 +125,9 @@ pub(in super::super) struct ReadQuery {
     /// How old the answer may be; with `read=bounded`.
     #[param(pattern = "^[0-9]{1,15}(ms|s|m|h)$")]
     max_staleness: Option<String>,
+    /// Of an eventual namespace: what the answer must reflect at least, a `KV-Vector`.
+    #[param(max_length = 65_536)]
+    min_vector: Option<String>,
 }
 
 /// Conditions and the form of a read.
@@ -89,6 +158,9 @@ pub(in super::super) struct PutQuery {
     /// `1`: answer with what was there before.
     #[param(pattern = "^(0|1|true|false)$")]
     prev: Option<String>,
+    /// Of an eventual namespace: on how many nodes the write is flushed before the answer.
+    #[param(minimum = 1)]
+    ack: Option<u64>,
 }
 
 /// What belongs to a delete.
@@ -98,6 +170,18 @@ pub(in super::super) struct ChangeQuery {
     /// `1`: answer with what was there before.
     #[param(pattern = "^(0|1|true|false)$")]
     prev: Option<String>,
+    /// Of an eventual namespace: on how many nodes the write is flushed before the answer.
+    #[param(minimum = 1)]
+    ack: Option<u64>,
+}
+
+/// What belongs to a patch.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct PatchQuery {
+    /// Of an eventual namespace: on how many nodes the write is flushed before the answer.
+    #[param(minimum = 1)]
+    ack: Option<u64>,
 }
 
 /// Which hold on a lock ends: exactly one of the two.
@@ -142,6 +226,9 @@ pub(in super::super) struct PutHeaders {
     /// Makes repeating the request harmless.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
+    /// Of an eventual namespace: what was shown, which is what the write replaces.
+    #[param(rename = "KV-Context", max_length = 65_536)]
+    kv_context: Option<String>,
 }
 
 /// Conditions of a delete.
@@ -157,6 +244,9 @@ pub(in super::super) struct ChangeHeaders {
     /// Makes repeating the request harmless.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
+    /// Of an eventual namespace: what was shown, which is what the write replaces.
+    #[param(rename = "KV-Context", max_length = 65_536)]
+    kv_context: Option<String>,
 }
 
 /// Conditions of a patch.
@@ -172,6 +262,9 @@ pub(in super::super) struct PatchHeaders {
     /// Makes repeating the request harmless.
     #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
+    /// Of an eventual namespace: what was shown, which is what the write replaces.
+    #[param(rename = "KV-Context", max_length = 65_536)]
+    kv_context: Option<String>,
 }
 
 /// What makes a request repeatable.
@@ -223,6 +316,9 @@ pub(in super::super) struct ScanQuery {
     /// `linearizable` (the default), `stale` or `session`.
     #[param(pattern = "^(linearizable|stale|session)$")]
     read: Option<String>,
+    /// Of an eventual namespace: what the answer must reflect at least, a `KV-Vector`.
+    #[param(max_length = 65_536)]
+    min_vector: Option<String>,
 }
 
 /// Which keys are deleted, and that it is meant.

@@ -41,6 +41,15 @@ const WATCH: &[Errors] = &[
     (422, &["watch_off"]),
     (503, &["too_many_watches"]),
 ];
+/// Of writes to eventual namespaces.
+const MANY: &[Errors] = &[
+    (409, &["patch_conflict", "too_many_siblings", "read_replica"]),
+    (422, &["patch_invalid"]),
+    (503, &["session_behind"]),
+    (504, &["unacknowledged"]),
+];
+/// Of what only eventual namespaces have.
+const LOSS: &[Errors] = &[(503, &["session_behind"])];
 /// Of changes of the catalog.
 const CATALOG: &[Errors] = &[(400, &["refused"]), (409, &["refused"])];
 
@@ -48,18 +57,30 @@ const CATALOG: &[Errors] = &[(400, &["refused"]), (409, &["refused"])];
 pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
     let errors: &[&'static [Errors]] = match operation {
         "get_key" | "head_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION],
-        "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW],
-        "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW],
-        "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH],
+        "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, MANY],
+        "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW, MANY],
+        "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
+        "get_convergence" => &[EVERY, GROUP, SPACE],
+        "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
+        "list_conflicts" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            LOSS,
+            &[(400, &["invalid_cursor"]), (406, &["not_acceptable"]), (410, &["history_trimmed"])],
+            &[(503, &["too_many_watches"])],
+        ],
+        "restore_conflict" => &[EVERY, GROUP, SPACE, KEY, MANY, &[(409, &["nothing_to_restore"])]],
         "txn" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, TXN],
         "scan" => &[
             EVERY,
             GROUP,
             SPACE,
+            LOSS,
             &[(400, &["invalid_cursor"]), (406, &["not_acceptable"]), (410, &["view_gone"])],
         ],
         "delete_prefix" => {
-            &[EVERY, GROUP, SPACE, &[(410, &["view_gone"]), (428, &["confirmation_missing"])]]
+            &[EVERY, GROUP, SPACE, MANY, &[(410, &["view_gone"]), (428, &["confirmation_missing"])]]
         }
         "watch" => &[EVERY, GROUP, SPACE, WATCH],
         "batch" => &[EVERY, SPACE, &[(415, &["unsupported_media_type"])]],
@@ -83,7 +104,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             BODY,
             ONCE,
             CATALOG,
-            &[(409, &["namespace_exists", "namespace_deleted"]), (422, &["mode_unsupported"])],
+            &[(409, &["namespace_exists", "namespace_deleted"])],
         ],
         "get_namespace" => &[EVERY, SPACE],
         "change_namespace" => {

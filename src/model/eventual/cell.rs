@@ -18,8 +18,28 @@ pub struct Cell {
     /// Versions that were removed though nobody had seen them, until their fate is final: lost
     /// unless an operation turns up whose client had seen them.
     pub swept: BTreeMap<Dot, Swept>,
-    /// Of registers: how many writes of each actor this cell has had since it is there.
+    /// Of registers: how many writes of each actor this cell has had since it is there. Less the
+    /// winner's lineage it is how many have no effect any more. Exact while nobody deletes.
     pub writes: BTreeMap<Actor, u64>,
+}
+
+impl Cell {
+    /// The cell, if anything stands in it.
+    pub fn present(self) -> Option<Self> {
+        (!self.live.is_empty() || !self.swept.is_empty()).then_some(self)
+    }
+
+    /// The version that is shown where one is: the latest by hybrid time.
+    pub fn winner(&self) -> Option<(Dot, &Version)> {
+        self.live.iter().map(|(dot, version)| (*dot, version)).max_by_key(|(dot, v)| (v.hlc, *dot))
+    }
+
+    /// How many writes to this register have no effect on what it shows: they are neither the winner
+    /// nor among what it stands on.
+    pub fn without_effect(&self) -> u64 {
+        let lineage = self.winner().map_or(0, |(_, version)| version.lineage);
+        self.writes.values().sum::<u64>().saturating_sub(lineage)
+    }
 }
 
 /// A value with what ranks it.

@@ -9,11 +9,35 @@
 //! Promises: [`Vector`]s have no gaps; merging is commutative, associative and idempotent; what the
 //! bytes here mean never depends on time. Relies on its callers for rules R1 to R4 of
 //! `docs/consistency.md`: when a vector may move, what may be sent, and when an actor begins anew.
+//!
+//! A write: [`local()`] makes an [`Act`], [`apply()`] does it here and everywhere, [`read()`] shows it.
+//! A state sync: [`merge_cell`]. The truth about loss: [`fate`].
 
+pub mod apply;
+pub mod ask;
 pub mod cell;
+pub mod clock;
+pub mod digest;
+mod document;
 pub mod dot;
+pub mod fate;
+pub mod local;
+pub mod merge;
 pub mod op;
+pub mod read;
+pub mod record;
+pub mod rows;
+pub mod text;
 
+pub use apply::apply;
+pub use ask::{Ask, DataType, FieldAsk, FieldEdit, LocalError, Origin, Refusal, Write};
 pub use cell::{Cell, Content, Swept, Version};
+pub use clock::HybridClock;
 pub use dot::{Actor, Dot, Hlc, Vector};
+pub use fate::{Beat, Fate, Loss, Member, Members, finals, note_beat, stable};
+pub use local::{Cells, local};
+pub use merge::{merge_cell, settle};
 pub use op::{Act, CellChange, Field, FieldKind, Op, Put, Removed};
+pub use read::{Shown, Sibling, What, read};
+pub use record::{Head, LostRecord, Merge, Reached, Record, Totals, dot_of, encode_op};
+pub use text::{Context, TextError};

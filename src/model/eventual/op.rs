@@ -40,6 +40,8 @@ pub enum Act {
     Beat {
         /// What it had, this operation not included.
         vector: Vector,
+        /// Which list of members its origin went by.
+        members: u64,
     },
 }
 
@@ -70,6 +72,9 @@ pub struct Put {
     pub content: Content,
     /// How many writes it stands on, itself included: one more than the most of what was seen.
     pub lineage: u64,
+    /// Of a register: the how-many-th write of its actor to this cell it is, so that counting it twice
+    /// makes no difference. Of others 0.
+    pub nth: u64,
 }
 
 /// Which cell of a key: names from the outermost object to the innermost, and what the cell is.

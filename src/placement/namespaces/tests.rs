@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{ClusterId, Incarnation, NodeId};
-use crate::placement::{CatalogCommand, CatalogReply};
+use crate::placement::{CatalogCommand, CatalogReply, LinkMode, SiteLink};
+use crate::runtime::limits::SITE_LINKS_MAX;
 
 fn founded() -> Catalog {
     let mut catalog = Catalog::unfounded();
@@ -26,6 +27,55 @@ fn create(name: &str) -> CatalogCommand {
         limits: NamespaceLimits::default(),
         quota: None,
         history_ms: 1000,
+        data_type: None,
+        topology: Topology::Mesh,
+    }
+}
+
+/// The same with other settings.
+fn settings(name: &str, set: impl FnOnce(&mut Settings)) -> CatalogCommand {
+    let mut settings = Settings {
+        mode: Mode::Linearizable,
+        layout: Layout::Spread,
+        limits: NamespaceLimits::default(),
+        quota: None,
+        history_ms: 1000,
+        data_type: None,
+        topology: Topology::Mesh,
+    };
+    set(&mut settings);
+    let Settings { mode, layout, limits, quota, history_ms, data_type, topology } = settings;
+    let name = name.to_owned();
+    CatalogCommand::CreateNamespace {
+        name,
+        mode,
+        layout,
+        limits,
+        quota,
+        history_ms,
+        data_type,
+        topology,
+    }
+}
+
+fn eventual(name: &str, set: impl FnOnce(&mut Settings)) -> CatalogCommand {
+    settings(name, |settings| {
+        settings.mode = Mode::Eventual;
+        settings.history_ms = 0;
+        settings.data_type = Some(DataType::Lww);
+        set(settings);
+    })
+}
+
+fn topology_of(name: &str, topology: Topology) -> CatalogCommand {
+    CatalogCommand::ChangeNamespace {
+        name: name.to_owned(),
+        if_epoch: None,
+        key_bytes_max: None,
+        value_bytes_max: None,
+        quota: None,
+        history_ms: None,
+        topology: Some(topology),
     }
 }
 
@@ -37,6 +87,7 @@ fn quota(name: &str, if_epoch: Option<u64>, quota: Option<u64>) -> CatalogComman
         value_bytes_max: None,
         quota: Some(quota),
         history_ms: None,
+        topology: None,
     }
 }
 
@@ -48,6 +99,7 @@ fn limits(name: &str, key_bytes_max: u64, value_bytes_max: u64) -> CatalogComman
         value_bytes_max: Some(value_bytes_max),
         quota: None,
         history_ms: None,
+        topology: None,
     }
 }
 
@@ -108,12 +160,7 @@ fn a_deleted_name_comes_back_with_another_id() {
 fn only_equal_settings_are_the_same_namespace() {
     let mut catalog = founded();
     changes(&mut catalog, &create("a"));
-    let CatalogCommand::CreateNamespace { name, mode, limits, quota, history_ms, .. } = create("a")
-    else {
-        unreachable!()
-    };
-    let layout = Layout::Ordered;
-    let other = CatalogCommand::CreateNamespace { name, mode, layout, limits, quota, history_ms };
+    let other = settings("a", |settings| settings.layout = Layout::Ordered);
     refused(&mut catalog, &other, RefusalCode::NamespaceExists, "other settings");
 }
 
@@ -149,13 +196,7 @@ fn names_and_limits_that_cannot_be_are_refused() {
     refused(&mut catalog, &limits("a", 1, 1 << 30), RefusalCode::Invalid, "longest value");
     refused(&mut catalog, &limits("z", 1, 1), RefusalCode::UnknownNamespace, "\"z\"");
     changes(&mut catalog, &limits("a", 1, 0));
-    let CatalogCommand::CreateNamespace { mode, layout, limits, .. } = create("h") else {
-        unreachable!()
-    };
-    let history_ms = HISTORY_MS_MAX + 1;
-    let name = "h".to_owned();
-    let ages =
-        CatalogCommand::CreateNamespace { name, mode, layout, limits, quota: None, history_ms };
+    let ages = settings("h", |settings| settings.history_ms = HISTORY_MS_MAX + 1);
     refused(&mut catalog, &ages, RefusalCode::Invalid, "in memory");
 }
 
@@ -186,9 +227,80 @@ fn the_longest_history_of_all_is_what_is_kept() {
         value_bytes_max: None,
         quota: None,
         history_ms: Some(0),
+        topology: None,
     };
     changes(&mut catalog, &none);
     assert_eq!(catalog.history_kept(), Duration::from_secs(60), "for those who wait for locks");
+}
+
+#[test]
+fn a_mode_takes_its_own_settings_only() {
+    let mut catalog = founded();
+    let untyped = eventual("e", |settings| settings.data_type = None);
+    refused(&mut catalog, &untyped, RefusalCode::Invalid, "needs a type");
+    let ordered = eventual("e", |settings| settings.layout = Layout::Ordered);
+    refused(&mut catalog, &ordered, RefusalCode::Invalid, "takes no layout");
+    let full = eventual("e", |settings| settings.quota = Some(7));
+    refused(&mut catalog, &full, RefusalCode::Invalid, "takes no quota");
+    let watched = eventual("e", |settings| settings.history_ms = 7);
+    refused(&mut catalog, &watched, RefusalCode::Invalid, "keeps no history");
+    let typed = settings("l", |settings| settings.data_type = Some(DataType::Map));
+    refused(&mut catalog, &typed, RefusalCode::Invalid, "takes no type");
+    let linked = settings("l", |settings| settings.topology = Topology::Ring);
+    refused(&mut catalog, &linked, RefusalCode::Invalid, "takes no topology");
+    changes(&mut catalog, &eventual("e", |_| {}));
+    changes_nothing(&mut catalog, &eventual("e", |_| {}));
+    assert_eq!(catalog.namespace("e").unwrap().data_type, Some(DataType::Lww));
+    let other = eventual("e", |settings| settings.data_type = Some(DataType::Mv));
+    refused(&mut catalog, &other, RefusalCode::NamespaceExists, "other settings");
+    refused(&mut catalog, &quota("e", None, Some(5)), RefusalCode::Invalid, "takes no quota");
+    changes(&mut catalog, &topology_of("e", Topology::Ring));
+    changes_nothing(&mut catalog, &topology_of("e", Topology::Ring));
+    refused(&mut catalog, &topology_of("default", Topology::Ring), RefusalCode::Invalid, "groups");
+}
+
+#[test]
+fn a_topology_names_nodes_that_there_are_and_links_that_carry_something() {
+    let mut catalog = founded();
+    changes(&mut catalog, &eventual("e", |_| {}));
+    let hub = |node| topology_of("e", Topology::Hub(NodeId(node)));
+    refused(&mut catalog, &hub(9), RefusalCode::Invalid, "names node 9");
+    changes(&mut catalog, &hub(1));
+    let joins = CatalogCommand::AddNode {
+        node: NodeId(2),
+        address: "h2:7101".to_owned(),
+        incarnation: Incarnation(2),
+    };
+    changes(&mut catalog, &joins);
+    let good = SiteLink {
+        from: NodeId(1),
+        to: NodeId(2),
+        mode: LinkMode::Interval(1000),
+        bytes_per_s: Some(1),
+        hours: Some((22, 6)),
+    };
+    for (bad, why) in [
+        (SiteLink { to: NodeId(1), ..good.clone() }, "to itself"),
+        (SiteLink { to: NodeId(3), ..good.clone() }, "names node 3"),
+        (SiteLink { bytes_per_s: Some(0), ..good.clone() }, "0 bytes"),
+        (SiteLink { mode: LinkMode::Interval(0), ..good.clone() }, "at least 1 ms"),
+        (SiteLink { hours: Some((6, 6)), ..good.clone() }, "hours"),
+    ] {
+        let links = topology_of("e", Topology::Links(vec![bad]));
+        refused(&mut catalog, &links, RefusalCode::Invalid, why);
+    }
+    let many = topology_of("e", Topology::Links(vec![good.clone(); SITE_LINKS_MAX + 1]));
+    refused(&mut catalog, &many, RefusalCode::Invalid, "at most 256 links");
+    changes(&mut catalog, &topology_of("e", Topology::Links(vec![good])));
+}
+
+fn any_type() -> impl Strategy<Value = Option<DataType>> {
+    prop::option::of(prop::sample::select(vec![DataType::Lww, DataType::Map]))
+}
+
+fn any_topology() -> impl Strategy<Value = Topology> {
+    let plans = vec![Topology::Mesh, Topology::Ring, Topology::Hub(NodeId(1))];
+    prop::sample::select(plans)
 }
 
 fn any_command() -> impl Strategy<Value = CatalogCommand> {
@@ -196,14 +308,20 @@ fn any_command() -> impl Strategy<Value = CatalogCommand> {
     let few = prop::option::of(0u64..3);
     prop_oneof![
         (name.clone(), few.clone(), 0u64..2).prop_map(|(name, quota, layout)| {
-            let CatalogCommand::CreateNamespace { name, mode, limits, history_ms, .. } =
-                create(name)
-            else {
-                unreachable!()
-            };
-            let layout = if layout == 0 { Layout::Spread } else { Layout::Ordered };
-            CatalogCommand::CreateNamespace { name, mode, layout, limits, quota, history_ms }
+            settings(name, |settings| {
+                settings.layout = if layout == 0 { Layout::Spread } else { Layout::Ordered };
+                settings.quota = quota;
+            })
         }),
+        (name.clone(), any_type(), any_topology()).prop_map(|(name, data_type, topology)| {
+            settings(name, |settings| {
+                settings.mode = Mode::Eventual;
+                settings.history_ms = 0;
+                settings.data_type = data_type;
+                settings.topology = topology;
+            })
+        }),
+        (name.clone(), any_topology()).prop_map(|(name, topology)| topology_of(name, topology)),
         (name.clone(), few.clone(), few)
             .prop_map(|(name, if_epoch, new)| quota(name, if_epoch, new)),
         name.prop_map(delete),

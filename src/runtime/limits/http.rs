@@ -101,3 +101,6 @@ pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const _: () = assert!(HTTP_HEAD_BYTES_MAX > 4 * KEY_BYTES_MAX, "an encoded key fits into the head");
 const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_millis());
+
+/// How often a follower of losses is told what came on record: final losses take seconds anyway.
+pub const LOSSES_FOLLOW_TICK: Duration = Duration::from_millis(500);

@@ -10,3 +10,7 @@ pub const NODES_KNOWN_MAX: usize = 4096;
 
 /// Longest address of a node (`host:port`): a DNS name has at most 253 characters.
 pub const ADDRESS_BYTES_MAX: usize = 260;
+
+/// Links of one namespace's topology: both directions between all nodes of a small cluster, and of a
+/// large one more than anybody writes down. Bounded because the catalog holds them.
+pub const SITE_LINKS_MAX: usize = 256;

@@ -30,6 +30,9 @@ pub const READY_AGE_MAX: Duration = Duration::from_secs(10);
 /// Longest text of a session: a thousand groups fit, and it fits into a request's head many times.
 pub const SESSION_TEXT_BYTES_MAX: usize = 24 * 1024;
 
+/// Eventual namespaces of one session: with the vectors of large clusters it still fits into a header.
+pub const SESSION_SPACES_MAX: usize = 8;
+
 /// Most comparisons and operations of a txn together: they hold up their group while they apply.
 pub const TXN_OPS_MAX: usize = 128;
 

@@ -6,6 +6,7 @@ use crate::model::{GroupId, NamespaceId};
 use crate::placement::{Catalog, Layout, Mode, slot_of};
 use crate::service::cursor::{Scope, Vector};
 use crate::service::error::{ErrorKind, ServiceError};
+use crate::service::route::eventual;
 
 /// A namespace and its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Place {
             .namespace(name)
             .ok_or_else(|| ErrorKind::NamespaceNotFound { name: name.to_owned() })?;
         if entry.mode == Mode::Eventual {
-            return Err(ErrorKind::ModeUnsupported { name: name.to_owned() }.into());
+            return Err(eventual(name).into());
         }
         let groups = match entry.layout {
             Layout::Ordered => {

@@ -46,6 +46,11 @@ impl KeyRange {
         self.from.slice(..shared)
     }
 
+    /// The first key that may be one of them, and the first above them all.
+    pub(in crate::service) fn bounds(&self) -> (&Bytes, Option<&Bytes>) {
+        (&self.from, self.to.as_ref())
+    }
+
     /// The row keys of these keys: from the first on and below the second.
     pub fn row_bounds(&self, namespace: NamespaceId) -> (Bytes, Bytes) {
         let from = data_key(namespace, &self.from);

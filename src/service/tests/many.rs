@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::Cmp;
-use crate::placement::{Layout, Mode, NamespaceLimits};
+use crate::placement::{Layout, Mode, NamespaceLimits, Topology};
 
 fn write(key: &str, text: &'static str) -> KeyStep {
     KeyStep { key: Bytes::copy_from_slice(key.as_bytes()), step: Step::Write(value(text).into()) }
@@ -193,6 +193,8 @@ async fn namespaces_are_made_changed_and_deleted_and_known_here_at_once() {
         limits: NamespaceLimits::default(),
         quota: None,
         history: Duration::from_secs(300),
+        data_type: None,
+        topology: Topology::Mesh,
     };
     let context = || within(&service, 1_000);
     let made = service.create_namespace(request.clone(), context()).await.unwrap();

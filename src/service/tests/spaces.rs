@@ -1,7 +1,7 @@
 //! Namespaces that come and go, seen by nodes that have not heard of it.
 
 use super::*;
-use crate::placement::{Layout, Mode, NamespaceLimits};
+use crate::placement::{Layout, Mode, NamespaceLimits, Topology};
 
 const NAME: &str = "jobs";
 
@@ -13,6 +13,8 @@ fn wanted(layout: Layout) -> NamespaceRequest {
         limits: NamespaceLimits::default(),
         quota: None,
         history: Duration::from_secs(300),
+        data_type: None,
+        topology: Topology::Mesh,
     }
 }
 

@@ -1,0 +1,76 @@
+//! Sums over all rows: at open, and to see whether those in memory are right.
+//!
+//! Why it exists: a digest that was kept wrong would call replicas equal that differ, or the other way
+//! round. Promises: an audit compares sums and rows of one moment. While writes go on it tries again,
+//! and at last lets them wait.
+
+use super::draft::{Place, decode_cell};
+use super::rows::after;
+use super::shard::Shard;
+use super::sums::{Change, Sums};
+use super::words::{Audit, ReadError};
+use crate::model::eventual::rows;
+use crate::runtime::limits::{AUDIT_TRIES, SHARD_SCAN_ROWS};
+
+/// Sums over the visible rows, and how many there are.
+pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
+    let mut change = Change::default();
+    let mut count = 0;
+    let mut range = rows::all_cells();
+    loop {
+        let found = place.scan(&range, SHARD_SCAN_ROWS)?;
+        for (row, value) in &found {
+            let (key, field, cell) = decode_cell(row, value)?;
+            change.add_cell(row.len() + value.len(), &key, &field, &cell);
+            count += 1;
+        }
+        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+            break;
+        };
+        range.start = after(last);
+    }
+    let mut range = rows::prefix_lost(&[]);
+    loop {
+        let found = place.scan(&range, SHARD_SCAN_ROWS)?;
+        for (row, _) in &found {
+            let (key, field, dot) = rows::split_lost_at_key(row).ok_or_else(|| ReadError {
+                reason: "a loss's row has a key of another kind".to_owned(),
+            })?;
+            change.add_lost(&key, &field, dot);
+            count += 1;
+        }
+        let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
+            break;
+        };
+        range.start = after(last);
+    }
+    let mut sums = Sums::default();
+    sums.add(&change);
+    Ok((sums, count))
+}
+
+impl Shard {
+    /// Sums up all rows and compares that with what is kept in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the rows cannot be read.
+    pub async fn audit(&self) -> Result<Audit, ReadError> {
+        let shard = self.clone();
+        self.inner.env.tasks.blocking(move || shard.audit_now()).await
+    }
+
+    fn audit_now(&self) -> Result<Audit, ReadError> {
+        for _try in 0..AUDIT_TRIES {
+            let before = self.log_tail();
+            let (found, rows) = sums(&self.inner.place)?;
+            let live = self.inner.live.read();
+            if live.index == before {
+                return Ok(Audit { wrong: live.sums.differ(&found), rows });
+            }
+        }
+        let live = self.inner.live.read();
+        let (found, rows) = sums(&self.inner.place)?;
+        Ok(Audit { wrong: live.sums.differ(&found), rows })
+    }
+}

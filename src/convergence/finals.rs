@@ -1,0 +1,60 @@
+//! When a loss is final (rule R6), and that it is put on record.
+//!
+//! Why it exists: a loss that may still turn out to be none must not be counted, and one that is final
+//! must be counted once, everywhere the same. Promises: no loss goes on record before the newest beat
+//! of every member covers it and what beat it. Relies on the rows of cells with open losses, which the
+//! draft keeps, and on `model::eventual::fate`.
+
+use super::draft::{decode_cell, is_ranked};
+use super::rows::{after, all_open, opened_cell};
+use super::words::ReadError;
+use super::worker::{Batch, Worker};
+use crate::model::eventual::{LostRecord, Record, finals, rows, stable};
+use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX};
+
+impl Worker {
+    /// Looks through some of the cells with open losses, and puts on record what is final.
+    pub(super) fn settle(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
+        let members = self.inner.part.read().members.clone();
+        let head = &batch.draft.head;
+        let Some(stable) = stable(&head.vector, &head.beats, &members) else {
+            // The next beat that comes lets it look again.
+            batch.is_settled = true;
+            return Ok(());
+        };
+        let all = all_open();
+        let from = self.look_from.take().unwrap_or(all.start);
+        let open = batch.draft.scan(&(from..all.end), FINALS_LOOK_ROWS)?;
+        let mut losses = Vec::new();
+        let mut looked = 0;
+        for (row, _) in &open {
+            looked += 1;
+            let cell_row = opened_cell(row);
+            let Some(bytes) = batch.draft.get(&cell_row)? else { continue };
+            let (key, field, cell) = decode_cell(&cell_row, &bytes)?;
+            for loss in finals(is_ranked(self.inner.place.data_type, &field), &cell, &stable) {
+                let at = rows::lost_at_key(&key, &field, loss.loser);
+                let swept = cell.swept.get(&loss.loser).map(|mark| &mark.version);
+                let version = swept.or_else(|| cell.live.get(&loss.loser));
+                if let (Some(version), None) = (version, batch.draft.get(&at)?) {
+                    losses.push(LostRecord {
+                        key: key.clone(),
+                        field: field.clone(),
+                        dot: loss.loser,
+                        hlc: version.hlc,
+                        by: loss.by,
+                        content: Some(version.content.clone()),
+                    });
+                }
+            }
+            if losses.len() >= FINALS_MAX {
+                break;
+            }
+        }
+        let is_end = looked == open.len() && open.len() < FINALS_LOOK_ROWS;
+        self.look_from =
+            open.get(looked.saturating_sub(1)).filter(|_| !is_end).map(|(r, _)| after(r));
+        batch.is_settled = is_end;
+        if losses.is_empty() { Ok(()) } else { batch.record(&Record::Final(losses)) }
+    }
+}

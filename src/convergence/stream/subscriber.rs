@@ -1,0 +1,252 @@
+//! The reading end: asks one source for one namespace's operations, for as long as a link leads here.
+//!
+//! Why it exists: see the module above. Promises: a stream that ends, for whatever reason, is asked
+//! for again after a pause, from what is flushed here; a site link carries at its times only. Relies
+//! on its task being ended when the link goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::sleep;
+
+use super::exchange::{Exchange, Intake};
+use super::inbox::CONVERGE_STREAM;
+use super::message::{Asked, Hello, Said, Terms};
+use super::metrics::Kind;
+use super::pace::{Hours, hours};
+use super::rows::{self, Cut};
+use super::source::cost;
+use crate::convergence::decode_op;
+use crate::convergence::words::Stop;
+use crate::model::codec::CodecError;
+use crate::model::eventual::{Actor, Op};
+use crate::peer::{Lane, PeerError, PeerStream, Transport};
+use crate::placement::LinkMode;
+use crate::placement::links::{Carries, Link};
+use crate::runtime::Moment;
+use crate::runtime::limits::{
+    STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_WINDOW_BYTES, VECTOR_EVERY,
+};
+
+/// How a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("all was passed on")]
+    Passed,
+    #[error("the link's hours are over")]
+    Shut,
+    #[error("too much would have to wait for other operations")]
+    Overflow,
+    #[error("rows are being taken from another source")]
+    Busy,
+    #[error("the source has gone")]
+    Gone,
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] CodecError),
+    #[error("the source broke the protocol")]
+    Protocol,
+    #[error("a state sync was cut off: {0}")]
+    Cut(Cut),
+    #[error(transparent)]
+    Stop(#[from] Stop),
+}
+
+/// One namespace's way from one source.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    exchange: Arc<Exchange>,
+    transport: Arc<dyn Transport>,
+    link: Link,
+    terms: Terms,
+}
+
+impl Subscriber {
+    /// For a link; `tell` if no link leads the other way, `rank` among the sources that lead here.
+    pub(super) fn new(
+        exchange: Arc<Exchange>,
+        transport: Arc<dyn Transport>,
+        link: Link,
+        tell: bool,
+        rank: u32,
+    ) -> Self {
+        let terms = Terms {
+            all: link.carries == Carries::All,
+            pass: link.mode != LinkMode::Push,
+            tell,
+            pace: link.bytes_per_s,
+            window: STREAM_WINDOW_BYTES,
+            rank,
+        };
+        Self { exchange, transport, link, terms }
+    }
+
+    /// Reads for as long as the shard takes anything.
+    pub(super) async fn run(self) {
+        let from = self.link.from;
+        let (mut failures, mut all, mut is_due) = (0, self.terms.all, false);
+        loop {
+            if !is_due {
+                self.turn().await;
+                is_due = true;
+            }
+            self.opening().await;
+            let began = self.exchange.env.clock.now();
+            let end = match self.once(all).await {
+                Ok(never) => match never {},
+                Err(end) => end,
+            };
+            self.exchange.ended(from);
+            tracing::debug!(namespace = %self.exchange.shard.namespace(), %from, %end, "a stream ended");
+            // In the source's own order nothing comes early.
+            all = self.terms.all || matches!(end, End::Overflow);
+            match end {
+                End::Stop(_) | End::Cut(Cut::Stop(_)) => return,
+                End::Passed => {
+                    (is_due, failures) = (false, 0);
+                    continue;
+                }
+                End::Shut => continue,
+                // What rows will bring need not be held.
+                End::Busy | End::Overflow => self.exchange.synced().await,
+                End::Unreadable(_) | End::Protocol | End::Cut(Cut::Protocol) => {
+                    tracing::warn!(%from, %end, "a stream was broken");
+                    self.exchange.metrics.broken.inc();
+                }
+                End::Gone | End::Peer(_) | End::Cut(_) => {}
+            }
+            let lived = self.exchange.env.clock.now().since(began);
+            failures = if lived > STREAM_RETRY_MAX { 0 } else { failures + 1 };
+            sleep(self.pause(failures)).await;
+        }
+    }
+
+    /// Longer with every failure, and never the same for two nodes.
+    fn pause(&self, failures: u32) -> Duration {
+        let longest = STREAM_RETRY_MIN.saturating_mul(1 << failures.min(10)).min(STREAM_RETRY_MAX);
+        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(nanos / 2 + self.exchange.env.rng.below(nanos / 2 + 1))
+    }
+
+    /// Waits until the link's mode says so.
+    async fn turn(&self) {
+        match self.link.mode {
+            LinkMode::Push => {}
+            LinkMode::Interval(ms) => sleep(Duration::from_millis(ms)).await,
+            LinkMode::Manual => self.exchange.pass_asked(self.link.from).await,
+        }
+    }
+
+    /// Waits until the link's hours begin.
+    async fn opening(&self) {
+        while let Hours::Shut(time) = hours(self.link.hours, self.exchange.env.clock.wall_ms()) {
+            sleep(time).await;
+        }
+    }
+
+    async fn once(&self, all: bool) -> Result<std::convert::Infallible, End> {
+        let shard = &self.exchange.shard;
+        let mut vectors = shard.vectors();
+        let vector = (**vectors.borrow_and_update()).clone();
+        let terms = Terms { all, ..self.terms.clone() };
+        let hello = Hello { namespace: shard.namespace(), vector, terms }.encode();
+        self.exchange.metrics.sent(Kind::Vectors, hello.len());
+        let opened = self.transport.open_stream(self.link.from, CONVERGE_STREAM, Lane::Data, hello);
+        let mut stream = opened.await?;
+        let clock = Arc::clone(&self.exchange.env.clock);
+        let shuts = match hours(self.link.hours, clock.wall_ms()) {
+            Hours::Open(time) => time,
+            Hours::Shut(_) => return Err(End::Shut),
+        };
+        let mut shut = std::pin::pin!(sleep(shuts));
+        // The first one says what the rows come to: the hello does not.
+        let (mut must_tell, mut tell_at) = (true, clock.now() + VECTOR_EVERY);
+        loop {
+            let wait = tell_at.since(clock.now());
+            let held = self.exchange.held() > 0;
+            tokio::select! {
+                biased;
+                said = stream.recv.recv() => {
+                    self.hear(said.ok_or(End::Gone)?, &mut stream).await?;
+                }
+                () = sleep(wait), if must_tell || held => {
+                    tell_at = clock.now() + VECTOR_EVERY;
+                    self.exchange.release().await?;
+                    if must_tell {
+                        must_tell = false;
+                        self.tell(Asked::State(self.exchange.state()), &stream).await?;
+                    }
+                }
+                changed = vectors.changed(), if !must_tell => {
+                    changed.map_err(|_closed| Stop { reason: "the shard is gone".to_owned() })?;
+                    must_tell = true;
+                }
+                () = &mut shut => return Err(End::Shut),
+            }
+            self.tell_if_late(&mut must_tell, &mut tell_at, &stream).await?;
+        }
+    }
+
+    /// A stream that never pauses must not keep its source from hearing how far we are.
+    async fn tell_if_late(
+        &self,
+        must_tell: &mut bool,
+        tell_at: &mut Moment,
+        stream: &PeerStream,
+    ) -> Result<(), End> {
+        let now = self.exchange.env.clock.now();
+        if *must_tell && now >= *tell_at {
+            (*must_tell, *tell_at) = (false, now + VECTOR_EVERY);
+            self.tell(Asked::State(self.exchange.state()), stream).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, bytes: Bytes, stream: &mut PeerStream) -> Result<(), End> {
+        match Said::decode(&bytes)? {
+            Said::Ops(raw) => {
+                let ops: Vec<Op> = raw.iter().map(decode_op).collect::<Result<_, _>>()?;
+                let actors: Vec<Actor> = ops.iter().map(|op| op.dot.actor).collect();
+                if self.exchange.take(self.link.from, ops).await? == Intake::Overflow {
+                    return Err(End::Overflow);
+                }
+                self.taken(cost(&bytes), actors, stream).await
+            }
+            Said::State(state) => {
+                self.exchange.compare(self.link.from, &state);
+                Ok(())
+            }
+            Said::Short => {
+                let Some(_permit) = self.exchange.may_sync() else { return Err(End::Busy) };
+                rows::take(&self.exchange, stream).await.map_err(End::Cut)
+            }
+            Said::Passed => Err(End::Passed),
+            Said::Offer(..) | Said::Buckets(_) | Said::Page(_) | Said::Done(..) => {
+                Err(End::Protocol)
+            }
+        }
+    }
+
+    /// Gives credit back, and says at once what is flushed here: somebody may wait for that.
+    async fn taken(
+        &self,
+        bytes: u64,
+        mut actors: Vec<Actor>,
+        stream: &PeerStream,
+    ) -> Result<(), End> {
+        actors.sort_unstable();
+        actors.dedup();
+        let vector = self.exchange.shard.vector();
+        let reached = actors.into_iter().map(|actor| (actor, vector.of(actor))).collect();
+        let pruned = self.exchange.take_pruned(self.link.from);
+        self.tell(Asked::Taken { bytes, reached, pruned }, stream).await
+    }
+
+    async fn tell(&self, asked: Asked, stream: &PeerStream) -> Result<(), End> {
+        let bytes = asked.encode();
+        self.exchange.metrics.sent(Kind::Vectors, bytes.len());
+        stream.send.send(bytes).await.map_err(|_closed| End::Gone)
+    }
+}

@@ -1,0 +1,126 @@
+//! What was lost in an eventual namespace: the fate of a write, all losses, their totals, restoring.
+//!
+//! Promises: as the shard's; a cursor goes on at any node, where losses came on record in another
+//! order and some may be told again.
+
+use bytes::Bytes;
+
+use crate::convergence::{ConflictPage, FateView, LogGone, LossTotals, LostSince, Wrote};
+use crate::model::eventual::{Dot, LostRecord};
+use crate::runtime::limits::SCAN_PAGE_BYTES_MAX;
+use crate::service::ask::Context;
+use crate::service::cursor::{ScanCursor, query_of};
+use crate::service::error::{ErrorKind, Gone, ServiceError};
+
+use super::Space;
+use super::keys::{refused, unread};
+
+/// A page of losses.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    /// The oldest writes first.
+    pub records: Vec<LostRecord>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+impl Space {
+    /// What became of a write to a key, as far as this node has heard.
+    ///
+    /// # Errors
+    ///
+    /// When the session asks for more than is here in time.
+    pub async fn fate(
+        &self,
+        dot: Dot,
+        key: &[u8],
+        context: &Context,
+    ) -> Result<FateView, ServiceError> {
+        self.admit(key)?;
+        self.reach(None, context).await?;
+        self.shard.fate(dot, key).map_err(unread)
+    }
+
+    /// Losses of keys that begin so.
+    ///
+    /// # Errors
+    ///
+    /// When the cursor is none of this question.
+    pub async fn losses(
+        &self,
+        prefix: &Bytes,
+        limit: usize,
+        cursor: Option<&str>,
+        context: &Context,
+    ) -> Result<Losses, ServiceError> {
+        self.reach(None, context).await?;
+        let question = query_of(&[b"conflicts", prefix]);
+        let from = cursor.map(|text| ScanCursor::decode(text, self.scope(), question));
+        let from = from
+            .transpose()
+            .map_err(|error| ErrorKind::InvalidCursor { reason: error.to_string() })?;
+        let from = from.map(|cursor| cursor.edge);
+        let page = self.shard.conflicts(from, limit, prefix.clone()).await.map_err(unread)?;
+        let ConflictPage { records, next } = page;
+        let next = next.map(|edge| {
+            let scope = self.scope();
+            ScanCursor { scope, query: question, edge, view: None }.encode()
+        });
+        Ok(Losses { records, next })
+    }
+
+    /// Where losses that come on record from now on will be found.
+    pub fn losses_from_now(&self) -> u64 {
+        self.shard.log_tail() + 1
+    }
+
+    /// Losses that came on record here since, and where to go on.
+    ///
+    /// # Errors
+    ///
+    /// `CursorGone` when the log does not go back so far any more.
+    pub fn losses_since(&self, from: u64) -> Result<LostSince, ServiceError> {
+        if from > self.shard.log_tail() {
+            return Ok(LostSince { records: Vec::new(), next: from });
+        }
+        self.shard.lost_since(from, SCAN_PAGE_BYTES_MAX).map_err(|gone| {
+            let reason = gone.to_string();
+            match gone {
+                LogGone::Trimmed => {
+                    ErrorKind::CursorGone { gone: Gone::History, reason, restart: None }.into()
+                }
+                LogGone::Unreadable(error) => unread(error),
+            }
+        })
+    }
+
+    /// How much was lost, of keys that begin so.
+    ///
+    /// # Errors
+    ///
+    /// When the session asks for more than is here in time.
+    pub async fn totals(
+        &self,
+        prefix: &Bytes,
+        context: &Context,
+    ) -> Result<LossTotals, ServiceError> {
+        self.reach(None, context).await?;
+        self.shard.totals(prefix.clone()).await.map_err(unread)
+    }
+
+    /// Writes a lost value once more.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such loss on record here, or its value is not kept any more.
+    pub async fn restore(
+        &self,
+        key: Bytes,
+        dot: Dot,
+        context: &Context,
+    ) -> Result<Wrote, ServiceError> {
+        self.admit(&key)?;
+        self.reach(None, context).await?;
+        self.shard.restore(key, dot, context.deadline).await.map_err(refused)
+    }
+}
