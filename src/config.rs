@@ -36,6 +36,7 @@ pub const SETTINGS: &[&str] = &[
     "segment-mib",
     "checkpoint-after-mib",
     "log-keep-entries",
+    "eventual-log-kib",
     "log-format",
     "log-level",
 ];
@@ -102,6 +103,8 @@ pub struct LogSettings {
     pub checkpoint_after_bytes: u64,
     /// Entries kept behind a checkpoint for followers that are a little late.
     pub keep_entries: u64,
+    /// Bytes kept of the log of one eventual namespace, for nodes that were away.
+    pub eventual_bytes: u64,
 }
 
 /// How log lines look.

@@ -87,6 +87,7 @@ impl Node {
             env: env.clone(),
             log: cellar.log.clone(),
             state: cellar.state.clone(),
+            log_bytes: config.log.eventual_bytes,
             catalog: cellar.catalog.subscribe(),
         });
         ShardFigures::register(&metrics, &shards);

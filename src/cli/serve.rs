@@ -61,6 +61,9 @@ pub(super) struct ServeArgs {
     /// Entries kept behind a checkpoint [default: 4096].
     #[arg(long, env = "TETRARCH_LOG_KEEP_ENTRIES", value_name = "N", id = "log-keep-entries")]
     log_keep_entries: Option<String>,
+    /// Log kept of one eventual namespace, in KiB [default: 65536]; who was away longer gets rows.
+    #[arg(long, env = "TETRARCH_EVENTUAL_LOG_KIB", value_name = "KIB", id = "eventual-log-kib")]
+    eventual_log_kib: Option<String>,
     /// How log lines look: text or json [default: text].
     #[arg(long, env = "TETRARCH_LOG_FORMAT", value_name = "FORMAT", id = "log-format")]
     log_format: Option<String>,

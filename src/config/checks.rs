@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::{NodeId, Slot};
 use crate::runtime::limits::{
-    CHECKPOINT_AFTER_MIB, LOG_KEEP_ENTRIES, SEGMENT_MIB, SEGMENT_MIB_MIN,
+    CHECKPOINT_AFTER_MIB, EVENTUAL_LOG_BYTES, LOG_KEEP_ENTRIES, SEGMENT_MIB, SEGMENT_MIB_MIN,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -139,6 +139,9 @@ impl Checks {
             keep_entries: self
                 .number("log-keep-entries", 16..=10_000_000)
                 .unwrap_or(LOG_KEEP_ENTRIES),
+            eventual_bytes: self
+                .number("eventual-log-kib", 1..=1024 * 1024)
+                .map_or(EVENTUAL_LOG_BYTES, |kib| kib * 1024),
         };
         let log_format = self.log_format();
         let log_level = self.log_level();

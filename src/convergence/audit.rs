@@ -5,7 +5,7 @@
 //! and at last lets them wait.
 
 use super::draft::{Place, decode_cell};
-use super::rows::after;
+use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::sums::{Change, Sums};
 use super::words::{Audit, ReadError};
@@ -22,6 +22,12 @@ pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
         for (row, value) in &found {
             let (key, field, cell) = decode_cell(row, value)?;
             change.add_cell(row.len() + value.len(), &key, &field, &cell);
+            for dot in cell.swept.keys() {
+                if let Some(at) = place.get(&rows::lost_at_key(&key, &field, *dot))? {
+                    let swept_by = LostAt::decode(&at)?.swept_by;
+                    change.turn_lost(false, (&key, &field, *dot), swept_by);
+                }
+            }
             count += 1;
         }
         let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
@@ -32,11 +38,12 @@ pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
     let mut range = rows::prefix_lost(&[]);
     loop {
         let found = place.scan(&range, SHARD_SCAN_ROWS)?;
-        for (row, _) in &found {
+        for (row, at) in &found {
             let (key, field, dot) = rows::split_lost_at_key(row).ok_or_else(|| ReadError {
                 reason: "a loss's row has a key of another kind".to_owned(),
             })?;
-            change.add_lost(&key, &field, dot);
+            change.count_lost();
+            change.turn_lost(true, (&key, &field, dot), LostAt::decode(at)?.swept_by);
             count += 1;
         }
         let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {

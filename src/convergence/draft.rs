@@ -13,7 +13,7 @@ use std::ops::{Bound, Range};
 
 use bytes::Bytes;
 
-use super::rows::{self as own_rows, Once, Own};
+use super::rows::{self as own_rows, LostAt, Once, Own};
 use super::sums::Change;
 use super::words::ReadError;
 use crate::model::eventual::fate::{Beat, losses, note_beat};
@@ -144,12 +144,19 @@ impl Draft {
         self.rows.insert(row, value);
     }
 
-    fn is_recorded(&self, key: &[u8], field: &Field, dot: Dot) -> Result<bool, ReadError> {
-        Ok(self.get(&rows::lost_at_key(key, field, dot))?.is_some())
+    /// Where a loss is on record, if it is.
+    pub(super) fn recorded(
+        &self,
+        key: &[u8],
+        field: &Field,
+        dot: Dot,
+    ) -> Result<Option<LostAt>, ReadError> {
+        let at = self.get(&rows::lost_at_key(key, field, dot))?;
+        Ok(at.as_ref().map(LostAt::decode).transpose()?)
     }
 
     /// Makes the record's changes.
-    pub(super) fn fold(&mut self, index: u64, record: &Record) -> Result<(), ReadError> {
+    pub(super) fn fold(&mut self, record: &Record) -> Result<(), ReadError> {
         self.own.closed = matches!(record, Record::Closed);
         match record {
             Record::Op(op) => self.fold_op(op)?,
@@ -166,12 +173,17 @@ impl Draft {
                 self.is_news = true;
             }
             Record::Reached(reached) => {
+                for (actor, counter) in &reached.vector.0 {
+                    // The log says all operations of the others.
+                    if *counter > self.head.vector.of(*actor) {
+                        self.own.jumped.0.insert(*actor, *counter);
+                    }
+                }
                 self.head.vector.join(&reached.vector);
                 for beat in reached.beats.values() {
                     note_beat(&mut self.head.beats, beat.clone());
                 }
                 self.head.hlc = self.head.hlc.max(reached.hlc);
-                self.own.base = Some((index, self.head.vector.clone()));
                 self.is_news = true;
             }
             Record::Final(losses) => {
@@ -184,6 +196,10 @@ impl Draft {
             }
             // Records are kept for good: a digest must not depend on what a replica forgot.
             Record::Forgotten { .. } | Record::Closed => {}
+            Record::Piece { .. } => {
+                let reason = "a part of a record is no record".to_owned();
+                return Err(ReadError { reason });
+            }
         }
         if self.head.vector.includes(&self.own.ahead) {
             self.own.ahead = Default::default();
@@ -235,53 +251,88 @@ impl Draft {
             let cell = Cell::decode(bytes)?;
             was_open = losses(ranked, &cell).next().is_some();
             self.change.remove_cell(row.len() + bytes.len(), key, field, &cell);
+            self.turn_records(true, (key, field), &cell)?;
         }
-        let mut recorded = Vec::new();
+        let (mut swept, mut is_open) = (Vec::new(), false);
         for loss in cell.iter().flat_map(|cell| losses(ranked, cell)) {
-            if self.is_recorded(key, field, loss.loser)? {
-                recorded.push(loss.loser);
+            match self.recorded(key, field, loss.loser)? {
+                Some(LostAt { swept_by: Some(_), .. }) => swept.push(loss.loser),
+                Some(_) => is_open |= loss.swept,
+                None => is_open = true,
             }
         }
-        let cell = settle(cell, |dot| recorded.contains(&dot));
-        let is_open = cell
-            .as_ref()
-            .is_some_and(|cell| losses(ranked, cell).any(|loss| !recorded.contains(&loss.loser)));
+        let cell = settle(cell, |dot| swept.contains(&dot));
         if is_open || was_open {
             self.put(own_rows::open_key(&row), is_open.then(Bytes::new));
         }
         let value = cell.as_ref().map(Cell::encode);
         if let (Some(cell), Some(bytes)) = (&cell, &value) {
             self.change.add_cell(row.len() + bytes.len(), key, field, cell);
+            self.turn_records(false, (key, field), cell)?;
         }
         self.put(row, value);
         Ok(())
     }
 
-    /// Puts a loss on record, unless it is, and drops its mark.
+    /// Records of what is marked as well do not count beside their marks: they come to count when the
+    /// cell goes, and count no more when it comes.
+    fn turn_records(
+        &mut self,
+        count: bool,
+        (key, field): (&Bytes, &Field),
+        cell: &Cell,
+    ) -> Result<(), ReadError> {
+        for dot in cell.swept.keys() {
+            if let Some(LostAt { swept_by, .. }) = self.recorded(key, field, *dot)? {
+                self.change.turn_lost(count, (key, field, *dot), swept_by);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a loss on record, unless it is, and drops its mark. That something was swept takes the place
+    /// of that it was outranked.
     fn put_on_record(&mut self, lost: &LostRecord) -> Result<(), ReadError> {
         let LostRecord { key, field, dot, .. } = lost;
-        let at = rows::lost_at_key(key, field, *dot);
-        if self.get(&at)?.is_some() {
+        let known = self.recorded(key, field, *dot)?;
+        if known.as_ref().is_some_and(|known| known.swept_by.is_some() || !lost.swept) {
             return Ok(());
         }
-        let row = rows::lost_key(lost.hlc, *dot, field);
-        self.put(at, Some(row.clone()));
-        let is_late = row <= self.own.stripped;
-        let mut lost = lost.clone();
-        let bytes = lost.content.as_ref().map_or(0, content_bytes);
-        self.head.totals.lost += 1;
-        self.head.totals.lost_bytes += bytes;
-        if is_late {
-            lost.content = None;
-        } else {
-            self.own.lost_bytes += bytes;
+        let cell_row = rows::cell_key(key, field);
+        let cell = self.get(&cell_row)?;
+        let marked = cell.as_ref().map(Cell::decode).transpose()?;
+        // Out of the sums while it stands nowhere.
+        if let Some(before) = &cell {
+            self.put_cell((key, field), Some(before), None)?;
         }
+        let row = rows::lost_key(lost.hlc, *dot, field);
+        let bytes = lost.content.as_ref().map_or(0, content_bytes);
+        let mut lost = lost.clone();
+        if known.is_some() {
+            self.change.turn_lost(false, (key, field, *dot), None);
+            lost.content = self
+                .get(&row)?
+                .as_ref()
+                .map(LostRecord::decode)
+                .transpose()?
+                .and_then(|known| known.content);
+        } else {
+            self.change.count_lost();
+            self.head.totals.lost += 1;
+            self.head.totals.lost_bytes += bytes;
+            if row <= self.own.stripped {
+                lost.content = None;
+            } else {
+                self.own.lost_bytes += bytes;
+            }
+        }
+        let swept_by = lost.swept.then_some(lost.by);
+        let at = LostAt { swept_by, row: row.clone() };
+        self.put(rows::lost_at_key(&lost.key, &lost.field, lost.dot), Some(at.encode()));
+        self.change.turn_lost(true, (&lost.key, &lost.field, lost.dot), swept_by);
         self.put(row, Some(lost.encode()));
-        self.change.add_lost(key, field, *dot);
-        let row = rows::cell_key(key, field);
-        if let Some(before) = self.get(&row)? {
-            let cell = Cell::decode(&before)?;
-            self.put_cell((key, field), Some(&before), Some(cell))?;
+        if marked.is_some() {
+            self.put_cell((&lost.key, &lost.field), None, marked)?;
         }
         self.strip()
     }

@@ -9,8 +9,8 @@ use super::draft::{decode_cell, is_ranked};
 use super::rows::{after, all_open, opened_cell};
 use super::words::ReadError;
 use super::worker::{Batch, Worker};
-use crate::model::eventual::{LostRecord, Record, finals, rows, stable};
-use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX};
+use crate::model::eventual::{LostRecord, Record, finals, stable};
+use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX, SNAPSHOT_PAGE_BYTES};
 
 impl Worker {
     /// Looks through some of the cells with open losses, and puts on record what is final.
@@ -26,28 +26,31 @@ impl Worker {
         let from = self.look_from.take().unwrap_or(all.start);
         let open = batch.draft.scan(&(from..all.end), FINALS_LOOK_ROWS)?;
         let mut losses = Vec::new();
-        let mut looked = 0;
+        let (mut looked, mut bytes) = (0, 0);
         for (row, _) in &open {
             looked += 1;
             let cell_row = opened_cell(row);
-            let Some(bytes) = batch.draft.get(&cell_row)? else { continue };
-            let (key, field, cell) = decode_cell(&cell_row, &bytes)?;
+            let Some(value) = batch.draft.get(&cell_row)? else { continue };
+            let (key, field, cell) = decode_cell(&cell_row, &value)?;
+            bytes += value.len();
             for loss in finals(is_ranked(self.inner.place.data_type, &field), &cell, &stable) {
-                let at = rows::lost_at_key(&key, &field, loss.loser);
+                let known = batch.draft.recorded(&key, &field, loss.loser)?;
+                let is_news = known.is_none_or(|known| loss.swept && known.swept_by.is_none());
                 let swept = cell.swept.get(&loss.loser).map(|mark| &mark.version);
                 let version = swept.or_else(|| cell.live.get(&loss.loser));
-                if let (Some(version), None) = (version, batch.draft.get(&at)?) {
+                if let (Some(version), true) = (version, is_news) {
                     losses.push(LostRecord {
                         key: key.clone(),
                         field: field.clone(),
                         dot: loss.loser,
                         hlc: version.hlc,
                         by: loss.by,
+                        swept: loss.swept,
                         content: Some(version.content.clone()),
                     });
                 }
             }
-            if losses.len() >= FINALS_MAX {
+            if losses.len() >= FINALS_MAX || bytes >= SNAPSHOT_PAGE_BYTES {
                 break;
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{decode_cell, is_ranked};
-use super::rows::after;
+use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::sync::lost_record;
 use super::words::{
@@ -124,28 +124,22 @@ impl Shard {
     pub fn fate(&self, dot: Dot, key: &[u8]) -> Result<FateView, ReadError> {
         let (cells, vector) = self.cells(key)?;
         let recorded = self.losses_of(dot, key)?;
-        if let Some(lost) = recorded.into_iter().next() {
-            let (by, field) = (lost.by, Some(lost.field.clone()));
-            return Ok(FateView {
-                fate: Fate::Lost { by },
-                is_final: true,
-                field,
-                lost: Some(lost),
-            });
-        }
         let data_type = self.data_type();
         let mut best: Option<FateView> = None;
         for (field, cell) in &cells {
             let place = (field.kind, is_ranked(data_type, field));
-            let (fate, is_final) = fate(dot, place, Some(cell), None, &vector);
-            let ranks = |fate: &Fate| match fate {
-                Fate::Lost { .. } => 2,
-                Fate::Current => 1,
-                Fate::Unknown | Fate::Superseded | Fate::Merged => 0,
-            };
-            if ranks(&fate) > best.as_ref().map_or(0, |best| ranks(&best.fate)) {
-                best = Some(FateView { fate, is_final, field: Some(field.clone()), lost: None });
+            let lost = recorded.iter().find(|lost| lost.field == *field);
+            let (fate, is_final) = fate(dot, place, Some(cell), lost, &vector);
+            if rank(fate) > best.as_ref().map_or(0, |best| rank(best.fate)) {
+                let (field, lost) = (Some(field.clone()), lost.cloned());
+                best = Some(FateView { fate, is_final, field, lost });
             }
+        }
+        if best.as_ref().is_none_or(|best| rank(best.fate) < 2)
+            && let Some(lost) = recorded.into_iter().next()
+        {
+            let (fate, field) = (Fate::Lost { by: lost.by }, Some(lost.field.clone()));
+            return Ok(FateView { fate, is_final: true, field, lost: Some(lost) });
         }
         Ok(best.unwrap_or_else(|| {
             let kind = match data_type {
@@ -237,8 +231,10 @@ impl Shard {
                     totals.without_effect += cell.without_effect();
                 }
                 for loss in losses(ranked, &cell) {
-                    let at = rows::lost_at_key(&key, &field, loss.loser);
-                    totals.open += u64::from(place.get(&at)?.is_none());
+                    let at = place.get(&rows::lost_at_key(&key, &field, loss.loser))?;
+                    let known = at.as_ref().map(LostAt::decode).transpose()?;
+                    let is_open = known.is_none_or(|at| loss.swept && at.swept_by.is_none());
+                    totals.open += u64::from(is_open);
                 }
             }
             let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_SCAN_ROWS) else {
@@ -354,6 +350,15 @@ impl Shard {
             return Err(LogGone::Trimmed);
         }
         Ok(entries.into_iter().map(|entry| (entry.index, entry.bytes)).collect())
+    }
+}
+
+/// Of what several cells say of one write, that counts which ranks highest.
+const fn rank(fate: Fate) -> u8 {
+    match fate {
+        Fate::Lost { .. } => 2,
+        Fate::Current => 1,
+        Fate::Unknown | Fate::Superseded | Fate::Merged => 0,
     }
 }
 

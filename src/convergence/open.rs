@@ -47,14 +47,13 @@ pub(super) struct Parts {
 const BASE: &str = "the base of an eventual log";
 
 impl Base {
-    /// The mark that stands where the log was cut at an entry.
-    pub(super) fn mark(&self, index: u64) -> Mark {
-        Mark { index, bytes: codec::seal_whole(&(self.index, &self.vector), 64) }
+    /// The mark that stands where the log was cut.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { index: self.index, bytes: codec::seal_whole(&self.vector, 64) }
     }
 
     fn of_mark(mark: &Mark) -> Result<Self, ReadError> {
-        let (index, vector) = codec::open_whole(BASE, &mark.bytes)?;
-        Ok(Self { index, vector })
+        Ok(Self { index: mark.index, vector: codec::open_whole(BASE, &mark.bytes)? })
     }
 }
 
@@ -115,32 +114,83 @@ fn replay(place: &Place, log: &Log) -> Result<u64, ReadError> {
     }
     let last = found.last_index.unwrap_or(applied).max(applied);
     let mut next = applied + 1;
+    let (mut pieces, mut draft) = (Pieces::default(), None);
     while next <= last {
         let entries = log.read(place.group, next, last + 1, EVENTUAL_TRIM_STEP_BYTES)?;
-        let (head, own) = heads(place)?;
-        let mut draft = Draft::new(place.clone(), head, own);
         let Some(upto) = entries.last().map(|entry| entry.index) else {
             return Err(ReadError { reason: format!("entry {next} of the log is missing") });
         };
+        let mut folding = match draft.take() {
+            Some(folding) => folding,
+            None => {
+                let (head, own) = heads(place)?;
+                Draft::new(place.clone(), head, own)
+            }
+        };
         for entry in &entries {
-            draft.fold(entry.index, &Record::decode(&entry.bytes)?)?;
+            if let Some(record) = pieces.take(Record::decode(&entry.bytes)?)? {
+                folding.fold(&record)?;
+            }
+        }
+        next = upto + 1;
+        if !pieces.is_empty() && next <= last {
+            // Applied up to the middle of a record, its beginning would never be read again.
+            draft = Some(folding);
+            continue;
         }
         place.state.apply(place.group, |applying| {
-            applying.put_effects(upto, draft.finish().effects);
+            applying.put_effects(upto, folding.finish().effects);
             applying.set_applied(Applied { index: upto, mark: Bytes::new() });
             Ok(())
         })?;
-        next = upto + 1;
     }
     Ok(last)
 }
 
-/// Where the log begins for readers: where it was cut, or where the newest state sync ended.
+/// Records that were written in parts.
+#[derive(Debug, Default)]
+struct Pieces {
+    bytes: Vec<u8>,
+    count: u64,
+}
+
+impl Pieces {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The record that is whole with this entry, if one is.
+    fn take(&mut self, record: Record) -> Result<Option<Record>, ReadError> {
+        let Record::Piece { at, left, bytes } = record else {
+            // What was gathered was cut short by a stop.
+            self.bytes.clear();
+            return Ok(Some(record));
+        };
+        if at == 0 {
+            self.bytes.clear();
+            self.count = 0;
+        }
+        if at != self.count {
+            return Err(ReadError {
+                reason: "a part of a record is missing in the log".to_owned(),
+            });
+        }
+        self.count += 1;
+        self.bytes.extend_from_slice(&bytes);
+        if left > 0 {
+            return Ok(None);
+        }
+        let whole = Bytes::from(std::mem::take(&mut self.bytes));
+        Ok(Some(Record::decode(&whole)?))
+    }
+}
+
+/// Where the log begins for readers, and what it does not say.
 fn base(log: &Log, place: &Place, own: &Own) -> Result<Base, ReadError> {
     let cut = log.state(place.group).purged;
-    let cut = cut.as_ref().map(Base::of_mark).transpose()?.unwrap_or_default();
-    let synced = own.base.clone().map(|(index, vector)| Base { index, vector });
-    Ok(synced.filter(|synced| synced.index > cut.index).unwrap_or(cut))
+    let mut base = cut.as_ref().map(Base::of_mark).transpose()?.unwrap_or_default();
+    base.vector.join(&own.jumped);
+    Ok(base)
 }
 
 fn actor(place: &Place, head: &Head, own: &Own, wall_ms: u64) -> Actor {

@@ -22,8 +22,7 @@ use crate::model::{NamespaceId, NodeId};
 use crate::placement::{Catalog, Mode, NamespaceEntry};
 use crate::runtime::Env;
 use crate::runtime::limits::{
-    EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES,
-    SHARD_TICK, SHARD_UPKEEP_TICK,
+    EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES, SHARD_TICK, SHARD_UPKEEP_TICK,
 };
 use crate::storage::{GroupId, State, log::Log};
 
@@ -40,6 +39,8 @@ pub struct Foundation {
     pub log: Log,
     /// The node's applied state.
     pub state: State,
+    /// Log that is kept of one shard, at most.
+    pub log_bytes: u64,
     /// The catalog as this node knows it.
     pub catalog: watch::Receiver<Option<Arc<Catalog>>>,
 }
@@ -244,7 +245,10 @@ impl Shards {
     }
 
     async fn upkeep(&self) {
-        let mut tick = tokio::time::interval(SHARD_UPKEEP_TICK);
+        // A log that is to be short is looked at often.
+        let is_short = self.base.log_bytes < EVENTUAL_LOG_BYTES_MIN;
+        let every = if is_short { SHARD_UPKEEP_TICK / 5 } else { SHARD_UPKEEP_TICK };
+        let mut tick = tokio::time::interval(every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
@@ -261,7 +265,7 @@ impl Shards {
         let live = self.base.log.stats().live_bytes;
         let due: BTreeSet<GroupId> = self.base.state.checkpoints_due().into_iter().collect();
         let each = EVENTUAL_LOGS_BYTES / u64::try_from(shards.len()).unwrap_or(u64::MAX);
-        let each = each.clamp(EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOG_BYTES);
+        let each = each.max(EVENTUAL_LOG_BYTES_MIN).min(self.base.log_bytes);
         for shard in shards {
             let group = storage_group(shard.namespace());
             let bytes = live.get(&group).copied().unwrap_or(0);

@@ -28,9 +28,8 @@ const ONCE_AGE: u8 = 0x31;
 /// What a replica knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Own {
-    /// Up to this entry the log says nothing that a reader could go on from, and this is what was
-    /// applied then: where the newest state sync ended.
-    pub(super) base: Option<(u64, Vector)>,
+    /// Of actors whose operations came with state syncs: up to where the log does not say them.
+    pub(super) jumped: Vector,
     /// Whether the last entry of the log says that the shard was closed.
     pub(super) closed: bool,
     /// What rows hold parts of, of state syncs that are not complete: the digest says nothing before
@@ -44,6 +43,15 @@ pub(super) struct Own {
     pub(super) lost_bytes: u64,
     /// Lost writes up to this row have lost their values here.
     pub(super) stripped: Bytes,
+}
+
+/// Where the record of a loss is; stands under [`lost_at_key`](crate::model::eventual::rows::lost_at_key).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LostAt {
+    /// By what it was swept; nothing if it is on record as outranked.
+    pub(super) swept_by: Option<Dot>,
+    /// The row of the record.
+    pub(super) row: Bytes,
 }
 
 /// What a once key was used for.
@@ -72,6 +80,7 @@ macro_rules! coded {
 }
 
 coded!(Own, "a replica's own row");
+coded!(LostAt, "the place of a lost write's record");
 coded!(Once, "a request that was made once");
 
 /// The row that says that a cell has losses which are not on record.

@@ -58,7 +58,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// A cell's row comes to stand; its marks count as losses.
+    /// A cell's row comes to stand; its marks count as losses, once where they are on record too.
     pub(super) fn add_cell(&mut self, row_bytes: usize, key: &[u8], field: &Field, cell: &Cell) {
         self.figures.each(Figures::of_cell(row_bytes, field, cell), u64::wrapping_add);
         let (live, lost) = terms(key, field, cell);
@@ -74,11 +74,17 @@ impl Change {
         *bucket = (bucket.0.wrapping_sub(live), bucket.1.wrapping_sub(lost));
     }
 
-    /// A loss comes on record. They never go.
-    pub(super) fn add_lost(&mut self, key: &[u8], field: &Field, dot: Dot) {
+    /// Another loss is on record. They never go.
+    pub(super) fn count_lost(&mut self) {
         self.figures.lost = self.figures.lost.wrapping_add(1);
+    }
+
+    /// The term of a record comes to count, or counts no more.
+    pub(super) fn turn_lost(&mut self, counts: bool, place: (&[u8], &Field, Dot), by: Option<Dot>) {
+        let (key, field, dot) = place;
+        let term = loss_digest(key, field, dot, by);
         let bucket = self.buckets.entry(bucket_of(key)).or_default();
-        bucket.1 = bucket.1.wrapping_add(loss_digest(key, field, dot));
+        bucket.1 = if counts { bucket.1.wrapping_add(term) } else { bucket.1.wrapping_sub(term) };
     }
 
     /// How the bytes of rows change.
@@ -88,7 +94,7 @@ impl Change {
 }
 
 fn terms(key: &[u8], field: &Field, cell: &Cell) -> (u128, u128) {
-    let losses = cell.swept.keys().map(|dot| loss_digest(key, field, *dot));
+    let losses = cell.swept.iter().map(|(dot, mark)| loss_digest(key, field, *dot, Some(mark.by)));
     (cell_digest(key, field, cell), losses.fold(0, u128::wrapping_add))
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{Place, decode_cell};
-use super::rows::after;
+use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::words::{BucketSet, ReadError, SnapshotPage, Stop};
 use super::worker::{Batch, Command};
@@ -49,8 +49,8 @@ fn is_wanted(buckets: Option<&Arc<BucketSet>>, key: &[u8]) -> bool {
 }
 
 /// The record that a row of losses by place names.
-pub(super) fn lost_record(place: &Place, row: &Bytes) -> Result<LostRecord, ReadError> {
-    let record = place.get(row)?;
+pub(super) fn lost_record(place: &Place, at: &Bytes) -> Result<LostRecord, ReadError> {
+    let record = place.get(&LostAt::decode(at)?.row)?;
     let record = record.ok_or_else(|| ReadError { reason: "a loss has no record".to_owned() })?;
     Ok(LostRecord::decode(&record)?)
 }
@@ -155,8 +155,8 @@ impl SnapshotPage {
         Ok(row.len() + value.len())
     }
 
-    fn add_lost(&mut self, place: &Place, row: &Bytes) -> Result<usize, ReadError> {
-        let lost = lost_record(place, row)?;
+    fn add_lost(&mut self, place: &Place, at: &Bytes) -> Result<usize, ReadError> {
+        let lost = lost_record(place, at)?;
         if !is_wanted(self.buckets.as_ref(), &lost.key) {
             return Ok(0);
         }
@@ -224,8 +224,8 @@ impl Incoming {
         if *from < upto {
             let here = (Bound::Included(from.clone()), Bound::Excluded(upto.clone()));
             for (_, lost) in self.lost.range::<Bytes, _>(here) {
-                let at = rows::lost_at_key(&lost.key, &lost.field, lost.dot);
-                if batch.draft.get(&at)?.is_none() {
+                let known = batch.draft.recorded(&lost.key, &lost.field, lost.dot)?;
+                if known.is_none_or(|known| lost.swept && known.swept_by.is_none()) {
                     merge.lost.push(lost.clone());
                 }
             }

@@ -38,6 +38,11 @@ impl Trail {
         }
     }
 
+    /// Of some actors the log does not say more than what was before and after this.
+    pub(super) fn jump(&mut self, jumped: &Vector) {
+        self.base.vector.join(jumped);
+    }
+
     /// The log begins later now. A base behind the present one changes nothing.
     pub(super) fn rebase(&mut self, base: Base) {
         if base.index > self.base.index {

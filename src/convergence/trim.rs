@@ -21,7 +21,8 @@ impl Shard {
     /// Cuts the log if it has more bytes than it may, or entries that are too old. Blocks.
     pub(super) fn trim(&self, bytes: u64, bytes_max: u64) -> Result<(), ReadError> {
         let excess = if bytes > bytes_max { bytes - bytes_max / 4 * 3 } else { 0 };
-        let Some((index, base)) = self.cut(excess)? else { return Ok(()) };
+        let Some(base) = self.cut(excess)? else { return Ok(()) };
+        let index = base.index;
         let state = &self.inner.place.state;
         let group = self.inner.place.group;
         let is_covered = |upto: u64| {
@@ -32,17 +33,17 @@ impl Shard {
         }
         assert!(is_covered(index), "a log is cut only behind a durable checkpoint");
         self.inner.trail.lock().rebase(base.clone());
-        self.inner.log.purge(group, base.mark(index), Box::new(|_result| {}));
+        self.inner.log.purge(group, base.mark(), Box::new(|_result| {}));
         Ok(())
     }
 
     /// Up to which entry to cut, and the base then; `None` if nothing is to be cut.
-    fn cut(&self, excess: u64) -> Result<Option<(u64, Base)>, ReadError> {
+    fn cut(&self, excess: u64) -> Result<Option<Base>, ReadError> {
         let (group, log, tail) = (self.inner.place.group, &self.inner.log, self.log_tail());
         let kept_ms = self.inner.env.clock.wall_ms().saturating_sub(EVENTUAL_LOG_AGE_MS);
         let Some(mut next) = log.state(group).first_index else { return Ok(None) };
         let mut base = self.base();
-        let (mut freed, mut cut, mut was_old) = (0_u64, None, false);
+        let (mut freed, mut is_cut, mut was_old) = (0_u64, false, false);
         while next <= tail {
             let entries = log.read(group, next, tail + 1, EVENTUAL_TRIM_STEP_BYTES)?;
             if entries.is_empty() {
@@ -52,20 +53,19 @@ impl Shard {
                 if freed >= excess {
                     was_old = is_old(&entry.bytes, kept_ms).unwrap_or(was_old);
                     if !was_old {
-                        return Ok(cut.map(|index| (index, base)));
+                        return Ok(is_cut.then_some(base));
                     }
                 }
                 freed += entry.bytes.len() as u64;
-                if entry.index > base.index {
-                    if let Some(dot) = dot_of(&entry.bytes) {
-                        base.vector.advance(dot);
-                    }
-                    base.index = entry.index;
+                // What came with a state sync is in the base from the beginning.
+                if let Some(dot) = dot_of(&entry.bytes).filter(|dot| !base.vector.covers(*dot)) {
+                    base.vector.advance(dot);
                 }
+                base.index = entry.index;
                 next = entry.index + 1;
-                cut = Some(entry.index);
+                is_cut = true;
             }
         }
-        Ok(cut.map(|index| (index, base)))
+        Ok(is_cut.then_some(base))
     }
 }

@@ -183,12 +183,13 @@ pub fn decode_op(bytes: &Bytes) -> Result<Op, CodecError> {
     }
 }
 
-/// Where a log begins, as far as readers are concerned.
+/// Where a log begins, as far as readers are concerned. With the operations behind it, it is all that is
+/// known; and of each actor everything behind it is in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Base {
     /// What comes after this entry can be had.
     pub index: u64,
-    /// What was applied then: who lacks any of it needs a state sync (rule R2).
+    /// What of each actor the log does not say: who lacks any of it needs a state sync (rule R2).
     pub vector: Vector,
 }
 

@@ -82,6 +82,11 @@ fn op_bytes(op: &Op) -> usize {
     }
 }
 
+/// A long text of bytes in parts.
+fn pieces(bytes: &Bytes, len: usize) -> impl Iterator<Item = Bytes> + '_ {
+    (0..bytes.len()).step_by(len.max(1)).map(move |at| bytes.slice(at..(at + len).min(bytes.len())))
+}
+
 type Answer = Box<dyn FnOnce(&Result<Arc<Vector>, Stop>) + Send>;
 
 /// Commands that are flushed together.
@@ -90,6 +95,7 @@ pub(super) struct Batch {
     entries: Vec<Entry>,
     answers: Vec<Answer>,
     next: u64,
+    entry_bytes_max: usize,
     has_beat: bool,
     /// Whether a look for final losses has come to its end.
     pub(super) is_settled: bool,
@@ -98,14 +104,27 @@ pub(super) struct Batch {
 impl Batch {
     /// Folds a record, and has it logged.
     pub(super) fn record(&mut self, record: &Record) -> Result<(), ReadError> {
-        self.draft.fold(self.next, record)?;
+        self.draft.fold(record)?;
         let bytes = match record {
             Record::Op(op) => encode_op(op),
             _ => record.encode(),
         };
+        if bytes.len() <= self.entry_bytes_max {
+            self.push(bytes);
+            return Ok(());
+        }
+        // Room for the envelope of a piece.
+        let pieces: Vec<Bytes> = pieces(&bytes, self.entry_bytes_max / 2).collect();
+        let count = pieces.len() as u64;
+        for (at, bytes) in (0..).zip(pieces) {
+            self.push(Record::Piece { at, left: count - 1 - at, bytes }.encode());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, bytes: Bytes) {
         self.entries.push(Entry { index: self.next, bytes });
         self.next += 1;
-        Ok(())
     }
 }
 
@@ -195,6 +214,7 @@ impl Worker {
             entries: Vec::new(),
             answers: Vec::new(),
             next: live.index + 1,
+            entry_bytes_max: self.inner.log.entry_bytes_max(),
             has_beat: false,
             is_settled: false,
         }
@@ -464,11 +484,7 @@ impl Worker {
         });
         applied.map_err(|error| self.broken(&error))?;
         let mut trail = inner.trail.lock();
-        if let Some((index, base)) =
-            own.base.as_ref().filter(|base| live.own.base.as_ref() != Some(base))
-        {
-            trail.rebase(super::words::Base { index: *index, vector: base.clone() });
-        }
+        trail.jump(&own.jumped);
         trail.reached(last, &vector);
         drop(trail);
         live.sums.add(&change);

@@ -130,6 +130,7 @@ fn config(plan: &Plan, node: u64) -> Config {
             segment_bytes: plan.segment_bytes,
             checkpoint_after_bytes: plan.checkpoint_after_bytes,
             keep_entries: plan.keep_entries,
+            eventual_bytes: 64 << 20,
         },
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),

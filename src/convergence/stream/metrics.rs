@@ -57,6 +57,8 @@ pub struct StreamMetrics {
     pub(super) broken: Counter,
     /// State syncs that were completed here.
     pub(super) state_syncs: Counter,
+    /// State syncs that were cut off here.
+    pub(super) state_syncs_cut: Counter,
     /// State syncs that began here.
     pub(super) state_syncs_begun: Counter,
     /// Namespaces whose replicas differ though they know the same.
@@ -92,6 +94,11 @@ impl StreamMetrics {
             );
             r.register("broken_streams", "Streams that broke the protocol", new.broken.clone());
             r.register("state_syncs", "State syncs completed here", new.state_syncs.clone());
+            r.register(
+                "state_syncs_cut",
+                "State syncs cut off here",
+                new.state_syncs_cut.clone(),
+            );
             r.register(
                 "state_syncs_begun",
                 "State syncs that began here",

@@ -35,6 +35,9 @@ mod subscriber;
 mod sums;
 mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 pub use exchange::Exchange;
 pub use follow::Streams;
 pub use inbox::{CONVERGE_CALL, CONVERGE_STREAM, ConvergeInbox};

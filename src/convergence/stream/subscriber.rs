@@ -220,7 +220,11 @@ impl Subscriber {
             }
             Said::Short => {
                 let Some(_permit) = self.exchange.may_sync() else { return Err(End::Busy) };
-                rows::take(&self.exchange, stream).await.map_err(End::Cut)
+                let taken = rows::take(&self.exchange, stream).await;
+                taken.map_err(|cut| {
+                    self.exchange.metrics.state_syncs_cut.inc();
+                    End::Cut(cut)
+                })
             }
             Said::Passed => Err(End::Passed),
             Said::Offer(..) | Said::Buckets(_) | Said::Page(_) | Said::Done(..) => {

@@ -41,10 +41,14 @@ pub fn cell_digest(key: &[u8], field: &Field, cell: &Cell) -> u128 {
     hash.digest128()
 }
 
-/// The term of a write that is marked as swept or on record as lost; once, if it is both.
-pub fn loss_digest(key: &[u8], field: &Field, dot: Dot) -> u128 {
+/// The term of a write that is marked as swept or on record as lost; once, if it is both. `swept_by` is
+/// what the mark says, or else the record, if that is of a sweeping; what outranks it may change.
+pub fn loss_digest(key: &[u8], field: &Field, dot: Dot, swept_by: Option<Dot>) -> u128 {
     let mut hash = Xxh3::with_seed(LOSS_SEED);
     hash.update(&rows::lost_at_key(key, field, dot));
+    if let Some(by) = swept_by {
+        write_dot(&mut hash, by);
+    }
     hash.digest128()
 }
 

@@ -23,9 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::cell::Cell;
+use super::cell::{Cell, Content, Version};
 use super::dot::{Actor, Dot, Hlc, Vector};
 use super::op::FieldKind;
+use super::record::LostRecord;
 
 /// A data directory that originates operations, over all its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -104,10 +105,14 @@ pub struct Loss {
     pub loser: Dot,
     /// The operation that swept it, or the version that is shown instead.
     pub by: Dot,
+    /// Whether it was swept, or stands still, outranked. What outranks it may change; what swept it
+    /// is the same everywhere once it is final.
+    pub swept: bool,
 }
 
 /// The losses of a cell that can no longer change. `ranked` says whether only the winner is shown
-/// ([`DataType::ranks`](super::DataType::ranks)). Those that are on record already are among them.
+/// ([`DataType::ranks`](super::DataType::ranks)). Those that are on record already are among them: a
+/// swept one takes the place of the record that it was outranked.
 pub fn finals(ranked: bool, cell: &Cell, stable: &Vector) -> Vec<Loss> {
     losses(ranked, cell)
         .filter(|loss| stable.covers(loss.loser) && stable.covers(loss.by))
@@ -116,13 +121,15 @@ pub fn finals(ranked: bool, cell: &Cell, stable: &Vector) -> Vec<Loss> {
 
 /// The losses of a cell as they look now.
 pub fn losses(ranked: bool, cell: &Cell) -> impl Iterator<Item = Loss> + '_ {
-    let winner = cell.winner().map(|(dot, _)| dot).filter(|_| ranked);
+    // Sums add up and what is there is there: only values can lose.
+    let is_value = |version: &Version| matches!(version.content, Content::Value { .. });
+    let shown = cell.winner().filter(|(_, version)| ranked && is_value(version));
+    let winner = shown.map(|(dot, _)| dot);
     let swept = cell.swept.iter().filter(|(dot, _)| !cell.live.contains_key(*dot));
-    let outranked = cell
-        .live
-        .keys()
-        .filter_map(move |dot| winner.filter(|by| by != dot).map(|by| Loss { loser: *dot, by }));
-    swept.map(|(dot, mark)| Loss { loser: *dot, by: mark.by }).chain(outranked)
+    let outranked = cell.live.keys().filter_map(move |dot| {
+        winner.filter(|by| by != dot).map(|by| Loss { loser: *dot, by, swept: false })
+    });
+    swept.map(|(dot, mark)| Loss { loser: *dot, by: mark.by, swept: true }).chain(outranked)
 }
 
 /// What became of a write.
@@ -143,27 +150,27 @@ pub enum Fate {
     },
 }
 
-/// The fate of a write to a cell, and whether it is final. `recorded` is what beat it, if it is on
-/// record as lost. An operation that put nothing into the cell counts as superseded.
+/// The fate of a write to a cell, and whether it is final. `place` is the cell's kind and whether its
+/// type ranks; `recorded` is the record of it as lost, if there is one. An operation that put nothing
+/// into the cell counts as superseded.
 pub fn fate(
     dot: Dot,
     place: (FieldKind, bool),
     cell: Option<&Cell>,
-    recorded: Option<Dot>,
+    recorded: Option<&LostRecord>,
     vector: &Vector,
 ) -> (Fate, bool) {
     let (kind, ranked) = place;
-    if let Some(by) = recorded {
-        return (Fate::Lost { by }, true);
-    }
-    let ranked = ranked && kind == FieldKind::Register;
     if let Some(cell) = cell {
         if let Some(loss) = losses(ranked, cell).find(|loss| loss.loser == dot) {
-            return (Fate::Lost { by: loss.by }, false);
+            return (Fate::Lost { by: loss.by }, recorded.is_some());
         }
         if cell.live.contains_key(&dot) {
             return (Fate::Current, false);
         }
+    }
+    if let Some(record) = recorded {
+        return (Fate::Lost { by: record.by }, true);
     }
     if !vector.covers(dot) {
         return (Fate::Unknown, false);

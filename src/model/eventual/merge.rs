@@ -58,7 +58,7 @@ pub fn merge_cell(
     merged.present()
 }
 
-/// Drops the marks of writes that are on record as lost.
+/// Drops the marks of writes that are on record as swept.
 pub fn settle(cell: Option<Cell>, is_recorded: impl Fn(Dot) -> bool) -> Option<Cell> {
     let mut cell = cell?;
     cell.swept.retain(|dot, _| !is_recorded(*dot));

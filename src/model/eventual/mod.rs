@@ -11,7 +11,7 @@
 //! `docs/consistency.md`: when a vector may move, what may be sent, and when an actor begins anew.
 //!
 //! A write: [`local()`] makes an [`Act`], [`apply()`] does it here and everywhere, [`read()`] shows it.
-//! A state sync: [`merge_cell`]. The truth about loss: [`fate`].
+//! A state sync: [`merge_cell`]. The truth about loss: [`mod@fate`].
 
 pub mod apply;
 pub mod ask;
@@ -34,7 +34,7 @@ pub use ask::{Ask, DataType, FieldAsk, FieldEdit, LocalError, Origin, Refusal, W
 pub use cell::{Cell, Content, Swept, Version};
 pub use clock::HybridClock;
 pub use dot::{Actor, Dot, Hlc, Vector};
-pub use fate::{Beat, Fate, Loss, Member, Members, finals, note_beat, stable};
+pub use fate::{Beat, Fate, Loss, Member, Members, fate, finals, note_beat, stable};
 pub use local::{Cells, local};
 pub use merge::{merge_cell, settle};
 pub use op::{Act, CellChange, Field, FieldKind, Op, Put, Removed};

@@ -37,6 +37,16 @@ pub enum Record {
     },
     /// The shard was closed in good order: if this is the last record its actor goes on.
     Closed,
+    /// A part of the bytes of a record that is too long for one entry. A record whose last part is
+    /// missing was never flushed whole, and counts as not written.
+    Piece {
+        /// How many parts came before.
+        at: u64,
+        /// How many follow.
+        left: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
 }
 
 /// Some cells of a state sync.
@@ -74,6 +84,8 @@ pub struct LostRecord {
     pub hlc: Hlc,
     /// What swept or outranked it.
     pub by: Dot,
+    /// Whether it was swept. The record of one that was outranked is replaced by that of its sweeping.
+    pub swept: bool,
     /// What it was, while it is kept.
     pub content: Option<Content>,
 }

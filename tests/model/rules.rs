@@ -1,0 +1,58 @@
+//! The rules that can be broken, one at a time.
+//!
+//! Why it exists: a model that passes proves nothing until it fails where it must.
+
+/// What is done wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Nothing: the design.
+    Nothing,
+    /// R1: the vector moves when a state sync begins.
+    VectorEarly,
+    /// R2: a stream does not ask whether its log reaches back.
+    NoBaseCheck,
+    /// R3: a write removes what its origin's vector does not cover.
+    RemovesAboveVector,
+    /// R4: operations are shipped before they are flushed.
+    ShipsUnflushed,
+    /// R4, and the actor goes on after an unclean stop.
+    SameActor,
+    /// R5: a write removes only what was shown.
+    SweepsNothing,
+    /// R6: a loss is final as soon as it is known.
+    FinalEarly,
+    /// R6: beats count whatever list of members they were written under.
+    AnyMembers,
+    /// R7: during a state sync operations are applied that will come with it.
+    StreamsIntoSync,
+    /// Marks are merged as a plain union.
+    MarksUnion,
+    /// A state sync passes over buckets that are equal in what lives.
+    NarrowsByLive,
+}
+
+/// All ways to break it.
+pub const BROKEN: [Broken; 11] = [
+    Broken::VectorEarly,
+    Broken::NoBaseCheck,
+    Broken::RemovesAboveVector,
+    Broken::ShipsUnflushed,
+    Broken::SameActor,
+    Broken::SweepsNothing,
+    Broken::FinalEarly,
+    Broken::AnyMembers,
+    Broken::StreamsIntoSync,
+    Broken::MarksUnion,
+    Broken::NarrowsByLive,
+];
+
+impl Broken {
+    pub const fn ships_unflushed(self) -> bool {
+        matches!(self, Self::ShipsUnflushed | Self::SameActor)
+    }
+
+    /// Whether gaps come up, which a replica of the design would refuse.
+    pub const fn takes_gaps(self) -> bool {
+        matches!(self, Self::NoBaseCheck | Self::ShipsUnflushed | Self::SameActor)
+    }
+}
