@@ -19,6 +19,7 @@ use super::words::ReadError;
 use super::{home_of, storage_group};
 use crate::model::eventual::{DataType, Member, Members};
 use crate::model::{NamespaceId, NodeId};
+use crate::placement::links::{holders, readers};
 use crate::placement::{Catalog, Mode, NamespaceEntry};
 use crate::runtime::Env;
 use crate::runtime::limits::{
@@ -57,20 +58,29 @@ pub struct Shards {
 }
 
 /// What of a catalog concerns a namespace.
-fn part_of(catalog: &Catalog, entry: &NamespaceEntry) -> Part {
+fn part_of(catalog: &Catalog, entry: &NamespaceEntry, me: NodeId) -> Part {
     let present = catalog.present_nodes();
+    let readers = readers(&entry.topology, &holders(&catalog.nodes));
     let all: BTreeSet<Member> = present
+        .filter(|(node, _)| !readers.contains(node))
         .map(|(node, known)| Member { node: node.0, home: home_of(known.incarnation) })
         .collect();
     let mut hash = Xxh3::new();
+    // Readers come and go with the links, so that a list may come again: not in the same epoch.
+    hash.update(&entry.epoch.to_le_bytes());
     for member in &all {
         hash.update(&member.node.to_le_bytes());
         hash.update(&member.home.to_le_bytes());
     }
-    // Nodes never come back under their id, so that no list comes again either.
     let members = Members { version: hash.digest(), all };
     let nodes = Arc::new(members.all.iter().map(|member| NodeId(member.node)).collect());
-    Part { members, nodes, is_reader: false, limits: entry.limits, quota: entry.quota }
+    Part {
+        members,
+        nodes,
+        is_reader: readers.contains(&me),
+        limits: entry.limits,
+        quota: entry.quota,
+    }
 }
 
 impl Shards {
@@ -153,7 +163,7 @@ impl Shards {
         let mut wanted = BTreeMap::new();
         for entry in catalog.namespaces.values() {
             if let (Mode::Eventual, Some(data_type)) = (entry.mode, entry.data_type) {
-                wanted.insert(entry.id, (data_type, part_of(catalog, entry)));
+                wanted.insert(entry.id, (data_type, part_of(catalog, entry, self.base.node)));
             }
         }
         if let Err(error) = self.drop_the_gone(catalog, &wanted).await {

@@ -94,11 +94,7 @@ impl StreamMetrics {
             );
             r.register("broken_streams", "Streams that broke the protocol", new.broken.clone());
             r.register("state_syncs", "State syncs completed here", new.state_syncs.clone());
-            r.register(
-                "state_syncs_cut",
-                "State syncs cut off here",
-                new.state_syncs_cut.clone(),
-            );
+            r.register("state_syncs_cut", "State syncs cut off here", new.state_syncs_cut.clone());
             r.register(
                 "state_syncs_begun",
                 "State syncs that began here",

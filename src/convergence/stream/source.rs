@@ -23,7 +23,9 @@ use crate::model::codec::CodecError;
 use crate::model::eventual::{Actor, Vector};
 use crate::peer::PeerStream;
 use crate::runtime::Moment;
-use crate::runtime::limits::{STREAM_BATCH_BYTES, STREAM_MESSAGE_COST, VECTOR_EVERY};
+use crate::runtime::limits::{
+    STATE_SYNC_STALL_MAX, STREAM_BATCH_BYTES, STREAM_MESSAGE_COST, STREAM_SILENCE_MAX, VECTOR_EVERY,
+};
 
 /// Why a source's end of a stream is over.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,9 @@ pub(super) enum Ended {
     /// The reader has gone, or the connection.
     #[error("the reader has gone")]
     Gone,
+    /// What was sent is not taken.
+    #[error("the reader is silent")]
+    Silent,
     /// What was asked makes no sense now.
     #[error("the reader broke the protocol: {0}")]
     Protocol(&'static str),
@@ -61,6 +66,8 @@ pub(super) struct Source {
     pub(super) asked: Option<Asked>,
     next_tick: Moment,
     told: Vector,
+    /// When something was last sent or heard.
+    lively_at: Moment,
 }
 
 impl Source {
@@ -73,7 +80,8 @@ impl Source {
     ) -> Result<(), Ended> {
         exchange.begins(peer, &hello.vector);
         let Hello { terms, .. } = hello;
-        let next_tick = exchange.env.clock.now() + VECTOR_EVERY;
+        let lively_at = exchange.env.clock.now();
+        let next_tick = lively_at + VECTOR_EVERY;
         let source = Self {
             peer,
             relay: Relay::new(terms.all, terms.rank),
@@ -86,6 +94,7 @@ impl Source {
             asked: None,
             next_tick,
             told: Vector::default(),
+            lively_at,
             exchange,
         };
         source.run().await
@@ -94,6 +103,8 @@ impl Source {
     async fn run(mut self) -> Result<(), Ended> {
         let mut vectors = self.exchange.shard.vectors();
         let goal = self.exchange.shard.log_tail();
+        // A reader that hears nothing at all has not been heard.
+        self.tell().await?;
         self.begin().await?;
         loop {
             vectors.borrow_and_update();
@@ -109,6 +120,7 @@ impl Source {
             }
             let wait = self.next_tick.since(now);
             tokio::select! {
+                () = self.stream.send.closed() => return Err(Ended::Gone),
                 asked = self.stream.recv.recv() => self.hear(asked)?,
                 changed = vectors.changed() => changed.map_err(|_closed| Ended::Gone)?,
                 () = tokio::time::sleep(wait), if self.must_tick() => {}
@@ -119,7 +131,8 @@ impl Source {
     /// An idle stream has no ticks.
     fn must_tick(&self) -> bool {
         let vector = self.exchange.shard.vector();
-        (self.terms.tell && *vector != self.told)
+        self.outstanding > 0
+            || (self.terms.tell && *vector != self.told)
             || !self.exchange.known(self.peer).includes(&vector)
     }
 
@@ -197,6 +210,10 @@ impl Source {
     }
 
     async fn tick(&mut self) -> Result<(), Ended> {
+        let silence = self.exchange.env.clock.now().since(self.lively_at);
+        if self.outstanding > 0 && silence > STREAM_SILENCE_MAX {
+            return Err(Ended::Silent);
+        }
         let (vector, known) = (self.exchange.shard.vector(), self.exchange.known(self.peer));
         let exchange = Arc::clone(&self.exchange);
         let lacking = self.relay.tick(&vector, &known, |actor| exchange.is_own(actor));
@@ -215,11 +232,15 @@ impl Source {
             self.begin().await?;
         }
         if self.terms.tell && *vector != self.told {
-            self.told = (*vector).clone();
-            let state = Said::State(self.exchange.state());
-            self.push(Kind::Vectors, state.encode()).await?;
+            self.tell().await?;
         }
         Ok(())
+    }
+
+    async fn tell(&mut self) -> Result<(), Ended> {
+        let state = self.exchange.state();
+        self.told = state.vector.clone();
+        self.push(Kind::Vectors, Said::State(state).encode()).await
     }
 
     pub(super) fn has_credit(&self) -> bool {
@@ -228,6 +249,7 @@ impl Source {
 
     /// Takes what the reader says, in the course of sending.
     pub(super) fn hear(&mut self, asked: Option<Bytes>) -> Result<(), Ended> {
+        self.lively_at = self.exchange.env.clock.now();
         match Asked::decode(&asked.ok_or(Ended::Gone)?)? {
             Asked::Taken { bytes, reached, pruned } => {
                 self.outstanding = self.outstanding.saturating_sub(bytes);
@@ -247,8 +269,8 @@ impl Source {
 
     /// Waits for the next thing that the reader says.
     pub(super) async fn listen(&mut self) -> Result<(), Ended> {
-        let asked = self.stream.recv.recv().await;
-        self.hear(asked)
+        let heard = tokio::time::timeout(STATE_SYNC_STALL_MAX, self.stream.recv.recv()).await;
+        self.hear(heard.map_err(|_late| Ended::Silent)?)
     }
 
     /// Sends something that the reader must take before much more is sent.
@@ -279,8 +301,10 @@ impl Source {
                 asked = self.stream.recv.recv() => self.hear(asked)?,
                 room = send.reserve() => {
                     room.map_err(|_closed| Ended::Gone)?.send(bytes);
+                    self.lively_at = self.exchange.env.clock.now();
                     return Ok(());
                 }
+                () = tokio::time::sleep(STREAM_SILENCE_MAX) => return Err(Ended::Silent),
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::placement::LinkMode;
 use crate::placement::links::{Carries, Link};
 use crate::runtime::Moment;
 use crate::runtime::limits::{
-    STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_WINDOW_BYTES, VECTOR_EVERY,
+    STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_SILENCE_MAX, STREAM_WINDOW_BYTES, VECTOR_EVERY,
 };
 
 /// How a stream ended.
@@ -42,6 +42,8 @@ enum End {
     Busy,
     #[error("the source has gone")]
     Gone,
+    #[error("the source does not answer")]
+    Silent,
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error("it cannot be read: {0}")]
@@ -115,7 +117,7 @@ impl Subscriber {
                     tracing::warn!(%from, %end, "a stream was broken");
                     self.exchange.metrics.broken.inc();
                 }
-                End::Gone | End::Peer(_) | End::Cut(_) => {}
+                End::Gone | End::Silent | End::Peer(_) | End::Cut(_) => {}
             }
             let lived = self.exchange.env.clock.now().since(began);
             failures = if lived > STREAM_RETRY_MAX { 0 } else { failures + 1 };
@@ -161,6 +163,8 @@ impl Subscriber {
             Hours::Shut(_) => return Err(End::Shut),
         };
         let mut shut = std::pin::pin!(sleep(shuts));
+        let mut greeted = std::pin::pin!(sleep(STREAM_SILENCE_MAX));
+        let mut is_greeted = false;
         // The first one says what the rows come to: the hello does not.
         let (mut must_tell, mut tell_at) = (true, clock.now() + VECTOR_EVERY);
         loop {
@@ -169,6 +173,7 @@ impl Subscriber {
             tokio::select! {
                 biased;
                 said = stream.recv.recv() => {
+                    is_greeted = true;
                     self.hear(said.ok_or(End::Gone)?, &mut stream).await?;
                 }
                 () = sleep(wait), if must_tell || held => {
@@ -184,6 +189,8 @@ impl Subscriber {
                     must_tell = true;
                 }
                 () = &mut shut => return Err(End::Shut),
+                () = stream.send.closed() => return Err(End::Gone),
+                () = &mut greeted, if !is_greeted => return Err(End::Silent),
             }
             self.tell_if_late(&mut must_tell, &mut tell_at, &stream).await?;
         }

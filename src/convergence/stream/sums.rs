@@ -39,7 +39,8 @@ impl Sums {
                 sums.add_cell(key, field, cell);
             }
             for lost in &page.lost {
-                sums.add(&lost.key, digest::loss_digest(&lost.key, &lost.field, lost.dot));
+                let by = lost.swept.then_some(lost.by);
+                sums.add(&lost.key, digest::loss_digest(&lost.key, &lost.field, lost.dot, by));
             }
             first = first.or(Some(page.vector));
             from = page.to;
@@ -52,8 +53,8 @@ impl Sums {
     /// When a loss goes from its cell onto the record, and for how long its value is kept, is every
     /// replica's own business: that it is lost is not.
     fn add_cell(&mut self, key: &[u8], field: &Field, cell: &Cell) {
-        for &dot in cell.swept.keys() {
-            self.add(key, digest::loss_digest(key, field, dot));
+        for (&dot, mark) in &cell.swept {
+            self.add(key, digest::loss_digest(key, field, dot, Some(mark.by)));
         }
         if !cell.live.is_empty() {
             let row = (key, field, &cell.live, &cell.writes);

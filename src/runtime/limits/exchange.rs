@@ -63,3 +63,7 @@ pub const OLDEST_LOOK_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often the figures of lag are brought up to date.
 pub const LAG_TICK: Duration = Duration::from_secs(1);
+
+/// How long the other end of a stream may be silent when it has something to answer. A connection that
+/// breaks is noticed sooner; this is for one that lives while the stream is stuck.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);

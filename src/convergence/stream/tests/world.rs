@@ -21,6 +21,7 @@ use crate::peer::{Corridor, MemoryCorridor, MemoryNetwork};
 use crate::placement::{
     Catalog, Layout, Mode, NamespaceEntry, NamespaceLimits, NodeEntry, NodeState, Topology,
 };
+use crate::runtime::limits::EVENTUAL_LOG_BYTES;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::{Clock, Env, Moment, Rng, Tasks};
 use crate::storage::disk::SimDisk;
@@ -60,7 +61,6 @@ pub(super) struct Life {
 
 /// A node over all its lives.
 pub(super) struct Node {
-    id: u64,
     disk: SimDisk,
     clock: Arc<TestClock>,
     pub(super) life: Option<Life>,
@@ -115,9 +115,8 @@ impl World {
         let mut world =
             Self { network, rng: Rng::seeded(seed ^ 0x5eed), catalog, nodes: BTreeMap::new() };
         for id in 1..=nodes {
-            let clock =
-                Arc::new(TestClock { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
-            world.nodes.insert(id, Node { id, disk: SimDisk::new(), clock, life: None });
+            let clock = Arc::new(TestClock { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
+            world.nodes.insert(id, Node { disk: SimDisk::new(), clock, life: None });
             world.start(id).await;
         }
         world
@@ -144,7 +143,7 @@ impl World {
         };
         let (metrics, disk) = (Metrics::default(), Arc::new(node.disk.clone()));
         let options = LogOptions {
-            segment_bytes: 64 * 1024,
+            segment_bytes: 256 * 1024,
             cache_bytes: 16 * 1024,
             segments_soft_max: 3,
             inline: true,
@@ -170,6 +169,7 @@ impl World {
             log: log.clone(),
             state,
             catalog: self.catalog.subscribe(),
+            log_bytes: EVENTUAL_LOG_BYTES,
         });
         let door = Arc::new(OpenDoor { node: NodeId(id) });
         let corridor = Arc::new(MemoryCorridor::new(self.network.clone(), env.clone(), door));
