@@ -39,6 +39,12 @@ struct WriteArgs {
     /// Names the write, so that running the command again has no second effect.
     #[arg(long, value_name = "NAME")]
     idempotency_key: Option<String>,
+    /// Of an eventual namespace: what the write replaces, as a read has shown it (`KV-Context`).
+    #[arg(long, value_name = "CONTEXT")]
+    context: Option<String>,
+    /// Of an eventual namespace: on how many nodes the write must be on disk.
+    #[arg(long, value_name = "NODES")]
+    ack: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +122,8 @@ impl WriteArgs {
         WriteOptions {
             if_match: self.if_match.clone(),
             if_none_match: self.if_absent.then(|| "*".to_owned()),
+            context: self.context.clone(),
+            ack: self.ack,
             idempotency: idempotency.map_or(Idempotency::Generated, Idempotency::Key),
             ..WriteOptions::default()
         }
@@ -136,7 +144,15 @@ pub(super) async fn get(args: GetArgs, env: &Env) -> Result<(), Failure> {
         return Ok(());
     }
     let got = client.get(&space.ns, &key, mode).await.map_err(|error| Failure::read(&error))?;
-    print::bytes(&got.ok_or_else(|| args.on.missing())?.value);
+    let got = got.ok_or_else(|| args.on.missing())?;
+    if let Some(all) = &got.siblings {
+        let context = got.context.unwrap_or_default();
+        print::note(format!(
+            "{} values stand beside each other; put one with --context {context} to replace them",
+            all.len()
+        ));
+    }
+    print::bytes(&got.value);
     Ok(())
 }
 
@@ -222,6 +238,10 @@ fn show(on: &KeyArgs, wrote: &Wrote, name: &str, value: impl serde::Serialize) {
     let mut answer = json!({name: value, "etag": wrote.etag, "revision": wrote.revision,
         "replayed": wrote.replayed, "group": group, "index": index, "served_by": served_by});
     if let Some(fields) = answer.as_object_mut() {
+        if let Some(receipt) = &wrote.receipt {
+            fields.insert("receipt".to_owned(), json!(receipt));
+            fields.insert("context".to_owned(), json!(wrote.context));
+        }
         let name = if key.is_some() { "key" } else { "key64" };
         fields.insert(name.to_owned(), json!(key.or(key64)));
     }

@@ -11,6 +11,7 @@
 mod bench;
 mod cluster;
 mod dev;
+mod eventual;
 mod export;
 mod grid;
 mod import;
@@ -90,6 +91,12 @@ enum KvCommand {
     Delete(kv::DeleteArgs),
     /// Changes a value without reading it first.
     Patch(kv::PatchArgs),
+    /// Adds to a counter.
+    Add(eventual::AddArgs),
+    /// Adds elements to a set of an eventual namespace.
+    SetAdd(eventual::ElementArgs),
+    /// Takes elements out of a set of an eventual namespace.
+    SetRemove(eventual::ElementArgs),
     /// Lists keys in their order.
     Scan(scan::ScanArgs),
     /// Counts keys.
@@ -271,6 +278,9 @@ async fn run_kv(command: KvCommand, env: &Env) -> Result<(), Failure> {
         KvCommand::Put(args) => kv::put(args, env).await,
         KvCommand::Delete(args) => kv::delete(args, env).await,
         KvCommand::Patch(args) => kv::patch(args, env).await,
+        KvCommand::Add(args) => eventual::add(args, env).await,
+        KvCommand::SetAdd(args) => eventual::set_add(args, env).await,
+        KvCommand::SetRemove(args) => eventual::set_remove(args, env).await,
         KvCommand::Scan(args) => scan::scan(args, env).await,
         KvCommand::Count(args) => scan::count(args, env).await,
         KvCommand::Watch(args) => scan::watch(args, env).await,
@@ -327,6 +337,17 @@ mod tests {
             "tetrarch kv patch k --merge {}",
             "tetrarch kv scan --prefix a/ --reverse --limit 5 --keys-only --delimiter / --json",
             "tetrarch kv watch --prefix a --since start --initial --prev --kinds put,delete",
+            "tetrarch kv add --ns visits home -5",
+            "tetrarch kv set-add --ns members club ada bob",
+            "tetrarch kv set-remove --ns members club ada",
+            "tetrarch kv put --ns notes --context AQ --ack 2 k v",
+            "tetrarch ns create --mode eventual --type lww --topology ring notes",
+            "tetrarch ns set --topology {\"hub\":1} notes",
+            "tetrarch ns conflicts --ns notes --prefix a",
+            "tetrarch ns conflicts --ns notes --totals",
+            "tetrarch ns convergence --ns notes --json",
+            "tetrarch ns receipt --ns notes k 1-00000001-7.9",
+            "tetrarch ns restore --ns notes k 1-00000001-7.9",
             "tetrarch kv txn file",
             "tetrarch kv batch - --quiet --idempotency-key b",
             "tetrarch kv txn --idempotency-key t file",
@@ -355,6 +376,8 @@ mod tests {
             "tetrarch lock --get job -- true",
             "tetrarch kv watch --kinds puts",
             "tetrarch kv scan --limit 0",
+            "tetrarch kv set-add --ns members club",
+            "tetrarch ns create --topology star notes",
         ] {
             parse(line).unwrap_err();
         }

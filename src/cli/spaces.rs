@@ -90,6 +90,8 @@ pub(super) enum NsCommand {
         /// Its name.
         name: String,
     },
+    #[command(flatten)]
+    Loss(super::eventual::LossCommand),
     /// Removes one with all its keys.
     Delete {
         #[command(flatten)]
@@ -145,6 +147,7 @@ pub(super) async fn run(command: NsCommand, env: &Env) -> Result<(), Failure> {
             let space = asked.reach.client(env)?.change_namespace(&name, &change).await;
             show(&[space.map_err(|error| Failure::write(&error))?], asked.json);
         }
+        NsCommand::Loss(command) => super::eventual::losses(command, env).await?,
         NsCommand::Delete { asked, yes, name } => {
             if !yes {
                 confirm(&name)?;

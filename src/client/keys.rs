@@ -79,6 +79,12 @@ pub struct Got {
     pub lease: Option<String>,
     /// What the read promises, in the server's words.
     pub read: Option<String>,
+    /// Of an eventual namespace: all values, when there are several; then `value` is their JSON.
+    pub siblings: Option<Vec<wire::Sibling>>,
+    /// Of an eventual namespace: what was shown, for the write that replaces it.
+    pub context: Option<String>,
+    /// Of an eventual namespace: which write was shown.
+    pub receipt: Option<String>,
     /// The place in the group's order that the answer reflects.
     pub place: Place,
 }
@@ -110,6 +116,10 @@ pub struct WriteOptions {
     pub content_type: Option<String>,
     /// The answer tells what the key held before.
     pub previous: bool,
+    /// Of an eventual namespace: what the write replaces, as a read has shown it.
+    pub context: Option<String>,
+    /// Of an eventual namespace: on how many nodes the write must be flushed.
+    pub ack: Option<u64>,
     /// How a repetition is recognised.
     pub idempotency: Idempotency,
 }
@@ -127,6 +137,10 @@ pub struct Wrote {
     pub value: Option<Bytes>,
     /// What the key held before, if that was asked for and it was there.
     pub previous: Option<Row>,
+    /// Of an eventual namespace: the name of the write.
+    pub receipt: Option<String>,
+    /// Of an eventual namespace: what the next write of this client replaces.
+    pub context: Option<String>,
     /// Whether an earlier request with the same idempotency key did it.
     pub replayed: bool,
     /// The write's place in the group's order.
@@ -148,6 +162,15 @@ pub enum Patch {
     Min(Value),
     /// Adds text to the end.
     Append(String),
+    /// Changes a set of an eventual namespace.
+    SetEdit {
+        /// Elements that shall be there.
+        add: Vec<String>,
+        /// Elements that shall not.
+        remove: Vec<String>,
+    },
+    /// Changes fields of a map of an eventual namespace: `{"a.b": {"add": 1}}`.
+    Fields(Value),
 }
 
 impl Patch {
@@ -159,6 +182,10 @@ impl Patch {
             Self::Max(number) => (wire::KV_OP, json!({ "max": number })),
             Self::Min(number) => (wire::KV_OP, json!({ "min": number })),
             Self::Append(text) => (wire::KV_OP, json!({ "append": text })),
+            Self::SetEdit { add, remove } => {
+                (wire::KV_OP, json!({ "set_add": add, "set_remove": remove }))
+            }
+            Self::Fields(fields) => (wire::KV_OP, json!({ "fields": fields })),
         }
     }
 }
@@ -250,6 +277,12 @@ impl Client {
         match self.call(call.header_if("if-none-match", known)).await {
             Ok(answer) if answer.status == 304 => Ok(Fetched::Unchanged),
             Ok(answer) => Ok(Fetched::Found(Got {
+                siblings: match answer.status {
+                    300 if !answer.body.is_empty() => answer.json::<wire::EventualRow>()?.siblings,
+                    _ => None,
+                },
+                context: answer.header(wire::KV_CONTEXT),
+                receipt: answer.header(wire::KV_RECEIPT),
                 etag: answer.etag(),
                 revision: answer.number(wire::KV_REVISION),
                 version: answer.number(wire::KV_VERSION),
@@ -369,12 +402,16 @@ impl Client {
         if options.previous {
             query.add("prev", "1");
         }
+        if let Some(ack) = options.ack {
+            query.add("ack", ack.to_string());
+        }
         let needs_body = options.previous || method == Method::PATCH;
         let repeat = options.idempotency.repeat(&self.inner.env);
         let mut call = Call::new(method, query.path(), repeat).target(ns, key);
         call.needs_body = needs_body;
         call.header_if("if-match", options.if_match.as_deref())
             .header_if("if-none-match", options.if_none_match.as_deref())
+            .header_if(wire::KV_CONTEXT, options.context.as_deref())
     }
 }
 
@@ -392,6 +429,8 @@ fn wrote(answer: &Answer) -> Wrote {
         revision: answer.number(wire::KV_REVISION),
         value: None,
         previous: None,
+        receipt: answer.header(wire::KV_RECEIPT),
+        context: answer.header(wire::KV_CONTEXT),
         replayed: answer.header(wire::KV_REPLAYED).as_deref() == Some("?1"),
         place: answer.place(),
     }

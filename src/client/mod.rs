@@ -55,6 +55,7 @@ mod call;
 mod cluster;
 mod coded;
 mod error;
+mod eventual;
 mod keys;
 mod leases;
 mod lines;

@@ -1,11 +1,12 @@
-//! What this client has seen: the newest index of each group, as the server's `KV-Session` tells it.
+//! What this client has seen: the newest index of each group, and of eventual namespaces the newest
+//! operation of each actor, as the server's `KV-Session` tells it.
 //!
 //! Promises: the session only grows, also when answers to simultaneous requests arrive in any order:
 //! two sessions are joined group by group. A session of a form that is not known here replaces what
 //! there was, which is right for one request after another.
 //!
-//! Relies on: the form of a session: base64 of a version byte, the groups' indices (postcard), and
-//! eight bytes of xxh3 (big-endian) over both.
+//! Relies on: the form of a session: base64 of a version byte, the groups' indices (postcard), in the
+//! second version the vectors of eventual namespaces, and eight bytes of xxh3 (big-endian) over all.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,15 @@ use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::coded::{from_base64, to_base64};
+use crate::model::eventual::Vector;
+use crate::runtime::limits::SESSION_SPACES_MAX;
 
-/// The version of the form that is read here.
+/// The versions of the form that are read here: without eventual namespaces, and with them.
 const VERSION: u8 = 1;
+const VERSION_WITH_SPACES: u8 = 2;
+
+/// What was seen of the groups, and of eventual namespaces, of which the server keeps the last.
+type Seen = (BTreeMap<u64, u64>, Vec<(u64, Vector)>);
 
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -39,25 +46,43 @@ impl Session {
 }
 
 fn join(one: &str, other: &str) -> Option<String> {
-    let mut groups = decode(one)?;
-    for (group, index) in decode(other)? {
+    let (mut groups, mut spaces) = decode(one)?;
+    let (more_groups, more_spaces) = decode(other)?;
+    for (group, index) in more_groups {
         let newest = groups.entry(group).or_default();
         *newest = index.max(*newest);
     }
-    encode(&groups)
+    for (space, seen) in more_spaces {
+        let known = spaces.iter().position(|(known, _)| *known == space);
+        let mut vector = known.map(|at| spaces.remove(at).1).unwrap_or_default();
+        vector.join(&seen);
+        if spaces.len() >= SESSION_SPACES_MAX {
+            spaces.remove(0);
+        }
+        spaces.push((space, vector));
+    }
+    encode(&(groups, spaces))
 }
 
-fn decode(token: &str) -> Option<BTreeMap<u64, u64>> {
+fn decode(token: &str) -> Option<Seen> {
     let bytes = from_base64(token)?;
     let (bytes, check) = bytes.split_last_chunk::<8>()?;
-    let (version, groups) = bytes.split_first()?;
-    let sound = *version == VERSION && xxh3_64(bytes).to_be_bytes() == *check;
-    if sound { postcard::from_bytes(groups).ok() } else { None }
+    let (version, seen) = bytes.split_first()?;
+    match *version {
+        _ if xxh3_64(bytes).to_be_bytes() != *check => None,
+        VERSION => postcard::from_bytes(seen).ok().map(|groups| (groups, Vec::new())),
+        VERSION_WITH_SPACES => postcard::from_bytes(seen).ok(),
+        _ => None,
+    }
 }
 
-fn encode(groups: &BTreeMap<u64, u64>) -> Option<String> {
-    let mut bytes = vec![VERSION];
-    bytes.extend(postcard::to_stdvec(groups).ok()?);
+fn encode(seen: &Seen) -> Option<String> {
+    let (groups, spaces) = seen;
+    let mut bytes = if spaces.is_empty() {
+        postcard::to_extend(groups, vec![VERSION]).ok()?
+    } else {
+        postcard::to_extend(seen, vec![VERSION_WITH_SPACES]).ok()?
+    };
     let check = xxh3_64(&bytes);
     bytes.extend(check.to_be_bytes());
     Some(to_base64(&bytes))
@@ -66,9 +91,26 @@ fn encode(groups: &BTreeMap<u64, u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::eventual::Actor;
 
     fn token(groups: &[(u64, u64)]) -> String {
-        encode(&groups.iter().copied().collect()).unwrap()
+        encode(&(groups.iter().copied().collect(), Vec::new())).unwrap()
+    }
+
+    #[test]
+    fn vectors_of_eventual_namespaces_are_joined_too() {
+        let of = |counter| {
+            let actor = Actor { node: 1, home: 2, run: 3 };
+            let seen = vec![(4, Vector([(actor, counter)].into()))];
+            encode(&([(1, counter)].into(), seen)).unwrap()
+        };
+        let session = Session::default();
+        session.take(&token(&[(1, 9)]));
+        session.take(&of(7));
+        session.take(&of(5));
+        let (groups, spaces) = decode(&session.get().unwrap()).unwrap();
+        assert_eq!(groups, [(1, 9)].into());
+        assert_eq!((spaces.len(), spaces[0].1.missing(&decode(&of(8)).unwrap().1[0].1)), (1, 1));
     }
 
     #[test]

@@ -231,6 +231,9 @@ impl Service {
 
     fn view(&self, map: &Map, name: &str, entry: &NamespaceEntry) -> NamespaceView {
         let used = self.hall.usage.of(entry.id);
+        // Cells are counted as they come and go, keys are not: a set of many elements is one key.
+        let held = (entry.mode == Mode::Eventual)
+            .then(|| self.hall.eventual.shard(entry.id).map_or(0, |shard| shard.figures().bytes));
         let groups = match (entry.mode, entry.layout) {
             (Mode::Eventual, _) => 0,
             (_, Layout::Ordered) => 1,
@@ -246,8 +249,8 @@ impl Service {
             limits: entry.limits,
             quota: entry.quota,
             history: Duration::from_millis(entry.history_ms),
-            keys: used.map(|(_, keys)| keys),
-            bytes: used.map(|(bytes, _)| bytes),
+            keys: used.filter(|_| held.is_none()).map(|(_, keys)| keys),
+            bytes: held.or(used.map(|(bytes, _)| bytes)),
             groups: u64::try_from(groups).unwrap_or(u64::MAX),
             data_type: entry.data_type,
             topology: (entry.mode == Mode::Eventual).then(|| entry.topology.clone()),

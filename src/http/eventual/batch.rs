@@ -22,13 +22,18 @@ pub(in super::super) fn result(
 ) -> BatchResult {
     match done {
         Err(error) => refused_result(number, &error),
-        Ok(SpaceResult::Got(Held { shown, .. })) if shown.what == What::Missing => BatchResult {
-            code: Some("key_not_found".to_owned()),
-            detail: Some("the key does not exist, as far as this node has heard".to_owned()),
-            ..empty_result(number, StatusCode::NOT_FOUND)
-        },
+        Ok(SpaceResult::Missing) => missing(number),
+        Ok(SpaceResult::Got(Held { shown, .. })) if shown.what == What::Missing => missing(number),
         Ok(SpaceResult::Got(Held { shown, .. })) => valued(space, number, &shown),
         Ok(SpaceResult::Wrote(done)) => wrote(space, number, &done),
+    }
+}
+
+fn missing(number: u64) -> BatchResult {
+    BatchResult {
+        code: Some("key_not_found".to_owned()),
+        detail: Some("the key does not exist, as far as this node has heard".to_owned()),
+        ..empty_result(number, StatusCode::NOT_FOUND)
     }
 }
 

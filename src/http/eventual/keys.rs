@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use crate::model::eventual::{Ask, Context, DataType, What};
+use crate::model::eventual::{Ask, Context, DataType, Vector, What};
 use crate::service::eventual::{Held, Order, SpaceWrote};
 use crate::wire::{KV_CONTEXT, KV_RECEIPT, KV_SIBLINGS};
 
@@ -150,7 +150,7 @@ fn empty() -> Response {
 
 impl Here {
     /// The key does not exist, as far as this node has heard.
-    fn missing(&self, vector: &crate::model::eventual::Vector) -> Failure {
+    fn missing(&self, vector: &Vector) -> Failure {
         let detail = "the key does not exist, as far as this node has heard";
         let failure = Failure::refused(StatusCode::NOT_FOUND, "key_not_found", detail);
         Failure { facts: Box::new(self.facts(vector, false)), ..failure }
@@ -173,6 +173,8 @@ impl Here {
                 put(KV_SIBLINGS, shown::siblings(wrote.siblings));
             }
         }
-        self.told(response, &wrote.vector, wrote.replayed)
+        // Of what this node has heard besides, the client has seen nothing by this.
+        let seen = Vector([(wrote.dot.actor, wrote.dot.counter)].into());
+        self.told(response, &wrote.vector, &seen, wrote.replayed)
     }
 }

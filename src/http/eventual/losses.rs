@@ -13,7 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::convergence::FateView;
-use crate::model::eventual::{Content, Dot, Fate, LostRecord};
+use crate::model::eventual::{Content, Dot, Fate, LostRecord, Vector};
 use crate::runtime::limits::{LOSSES_FOLLOW_TICK, SCAN_LIMIT_DEFAULT};
 use crate::service::ServiceError;
 use crate::wire::{Conflict, ConflictPage, LossTotals, NDJSON, ReceiptView, Restored, StreamError};
@@ -119,7 +119,9 @@ pub(in super::super) async fn restore(
         let (dot, key) = lost_write(&parts)?;
         let wrote = here.space.restore(key, dot, &asked.context()).await?;
         let restored = Restored { receipt: wrote.dot.to_string(), restored: dot.to_string() };
-        Ok(here.told(json(StatusCode::OK, &restored), &wrote.vector, wrote.replayed))
+        let seen = Vector([(wrote.dot.actor, wrote.dot.counter)].into());
+        let response = json(StatusCode::OK, &restored);
+        Ok(here.told(response, &wrote.vector, &seen, wrote.replayed))
     };
     told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }

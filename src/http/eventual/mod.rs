@@ -69,20 +69,26 @@ impl Here {
         Facts { seen: Some(seen), replayed, ..Facts::default() }
     }
 
-    /// An answer with what it reflects.
-    fn told(&self, mut response: Response, vector: &Vector, replayed: bool) -> Response {
+    /// An answer with what this node knew, and what of it the client has seen.
+    fn told(
+        &self,
+        mut response: Response,
+        vector: &Vector,
+        seen: &Vector,
+        replayed: bool,
+    ) -> Response {
         let headers = response.headers_mut();
         if let Ok(text) = HeaderValue::try_from(vector.to_string()) {
             headers.insert(KV_VECTOR, text);
         }
-        self.facts(vector, replayed).write(headers, &self.front, &self.asked);
+        self.facts(seen, replayed).write(headers, &self.front, &self.asked);
         response
     }
 
     /// The same of a read.
     fn read(&self, mut response: Response, vector: &Vector) -> Response {
         response.headers_mut().insert(KV_READ, HeaderValue::from_static("eventual"));
-        self.told(response, vector, false)
+        self.told(response, vector, vector, false)
     }
 }
 

@@ -182,7 +182,7 @@ pub(in super::super) async fn delete(here: &Here, parts: &Parts) -> Result<Respo
     let context = here.asked.context();
     let (deleted, vector) = here.space.delete_range(range, &context).await?;
     let response = json(StatusCode::OK, &PrefixDeleted { deleted });
-    Ok(here.told(response, &vector, false))
+    Ok(here.told(response, &vector, &vector, false))
 }
 
 const _: () = assert!(SCAN_LIMIT_DEFAULT <= SCAN_LIMIT_MAX, "a stream's pages are pages");

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
+use crate::model::eventual::Ask;
 use crate::runtime::limits::BATCH_PORTION;
 use crate::service::ask::Context;
 use crate::service::error::{ErrorKind, ServiceError};
@@ -42,6 +43,8 @@ pub enum SpaceResult {
     Got(Held),
     /// It was written.
     Wrote(SpaceWrote),
+    /// There was nothing to delete.
+    Missing,
 }
 
 impl Space {
@@ -86,7 +89,11 @@ impl Space {
                 let once = context.once.clone();
                 let once = once.map(|once| once.part("op", number).of_content(&content));
                 let context = Context { once, ..context.clone() };
-                self.write(key, order, &context).await.map(SpaceResult::Wrote)
+                let wrote = match order.ask {
+                    Ask::Delete => self.delete(key, order, &context).await?,
+                    _ => Some(self.write(key, order, &context).await?),
+                };
+                Ok(wrote.map_or(SpaceResult::Missing, SpaceResult::Wrote))
             }
         }
     }
