@@ -4,6 +4,7 @@
 //! finish.
 
 pub mod cycles;
+pub mod eventual;
 pub mod ledger;
 pub mod linear;
 pub mod logs;

@@ -6,7 +6,8 @@
 pub mod append;
 pub mod bank;
 pub mod counter;
-mod finding;
+pub mod eventual;
+pub(crate) mod finding;
 #[cfg(test)]
 mod hand;
 pub mod idempotency;
@@ -133,6 +134,10 @@ pub fn all() -> Vec<Box<dyn Workload>> {
         Box::new(scan::Scan::default()),
         Box::new(namespace::Namespace::default()),
         Box::new(terms::Terms),
+        Box::new(eventual::converge::Converge::default()),
+        Box::new(eventual::crdt::Crdt::default()),
+        Box::new(eventual::loss::Loss::default()),
+        Box::new(eventual::resurrection::Resurrection::default()),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::history::{Event, History, Kind, Process, Value, Witness};
 
 /// A history in the making.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Script {
     history: History,
 }

@@ -1,0 +1,327 @@
+//! The harness's own record of who replaced what.
+//!
+//! Why it exists: what a node says about lost writes must be held against something that no node has
+//! had a hand in: what each writer had been shown before it wrote.
+//!
+//! A write takes the place of what it was shown, if its node still shows that when it is made. Between
+//! the two only writes from other nodes can come in, since writers of one key at one node take turns.
+//! So a write's *rivals* are those that had begun by then and of which nothing proves that its node
+//! knew them already; without rivals its parent is certain. A node knows what it took, what it showed,
+//! and, since a write is never applied before what it replaces, all that these had been shown.
+//!
+//! Promises: what is called certain is so however the network behaved and whatever clocks said. Relies
+//! on nobody deleting.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::doubts::Doubts;
+use crate::history::{Event, History, Kind, Operation, Value};
+use crate::workload::finding::{at, ended, extra, extra_number};
+
+/// A write that was not refused.
+#[derive(Clone, Debug)]
+pub(super) struct Write<'a> {
+    pub(super) operation: Operation<'a>,
+    pub(super) kind: Kind,
+    pub(super) value: i64,
+    /// Its name, if it is known.
+    pub(super) receipt: Option<&'a str>,
+    /// The write that it was shown.
+    pub(super) shown: Option<usize>,
+    /// Whether it said so.
+    context: bool,
+    /// Which others may have come in between.
+    pub(super) rivals: BTreeSet<usize>,
+}
+
+impl Write<'_> {
+    /// Whether it is known what it replaced.
+    pub(super) fn is_certain(&self) -> bool {
+        self.kind == Kind::Ok && self.rivals.is_empty()
+    }
+
+    /// Whether it may have replaced this one, having been shown it.
+    pub(super) fn may_have_seen(&self, other: usize) -> bool {
+        self.shown == Some(other) || (!self.context && self.rivals.contains(&other))
+    }
+}
+
+/// The writes to one key.
+#[derive(Debug, Default)]
+pub(super) struct Key<'a> {
+    pub(super) writes: Vec<Write<'a>>,
+    /// Where each value is.
+    pub(super) values: BTreeMap<i64, usize>,
+}
+
+/// All keys.
+pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, Key<'a>> {
+    let operations = history.operations();
+    let mut keys: BTreeMap<i64, Key<'a>> = BTreeMap::new();
+    let mut glances: BTreeMap<i64, Vec<Glance>> = BTreeMap::new();
+    for operation in operations.iter().filter(|operation| operation.invoke.f == "write") {
+        let value = &operation.invoke.value;
+        let (Some(key), Some(value)) = (at(value, 0).as_int(), at(value, 1).as_int()) else {
+            continue;
+        };
+        let kind = doubts.kind(operation);
+        if kind != Kind::Fail {
+            let key = keys.entry(key).or_default();
+            key.values.insert(value, key.writes.len());
+            key.writes.push(Write {
+                operation: *operation,
+                kind,
+                value,
+                receipt: operation.complete.and_then(|event| extra(event, "receipt").as_text()),
+                shown: None,
+                context: told(operation, "context") == Some(&Value::Bool(true)),
+                rivals: BTreeSet::new(),
+            });
+        }
+    }
+    for operation in &operations {
+        let Some(event) = operation.complete else { continue };
+        let key = at(&operation.invoke.value, 0).as_int().unwrap_or_default();
+        let Some(known) = keys.get_mut(&key) else { continue };
+        if let ("read" | "write", Some(node)) = (operation.invoke.f.as_str(), event.node) {
+            let shown = known.shown_by(event);
+            glances.entry(key).or_default().push(Glance { time: event.time, node, shown });
+        }
+    }
+    for (key, known) in &mut keys {
+        known.find_parents();
+        known.find_rivals(glances.get(key).map(Vec::as_slice).unwrap_or_default());
+    }
+    keys
+}
+
+/// A node has shown a write.
+struct Glance {
+    time: u64,
+    node: u32,
+    shown: Option<usize>,
+}
+
+fn told<'a>(operation: &Operation<'a>, name: &str) -> Option<&'a Value> {
+    operation.complete.map(|event| extra(event, name))
+}
+
+/// What happens, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// A write begins, and may be applied anywhere from now on.
+    Begins(usize),
+    /// A writer is about to be shown what its node has.
+    Looks(usize),
+    /// A writer has its answer.
+    Ends(usize),
+    /// A node has shown something.
+    Showed(usize),
+}
+
+impl<'a> Key<'a> {
+    /// The write that an answer had shown; its receipt is known from now on.
+    fn shown_by(&mut self, event: &'a Event) -> Option<usize> {
+        let receipt = extra(event, "shown").as_text()?;
+        let place = self.values.get(&extra(event, "shown-value").as_int()?).copied()?;
+        let write = self.writes.get_mut(place)?;
+        write.receipt.get_or_insert(receipt);
+        Some(place)
+    }
+
+    fn find_parents(&mut self) {
+        let parents: Vec<Option<usize>> = self
+            .writes
+            .iter()
+            .map(|write| {
+                let value = told(&write.operation, "shown-value")?.as_int()?;
+                self.values.get(&value).copied()
+            })
+            .collect();
+        for (write, parent) in self.writes.iter_mut().zip(parents) {
+            write.shown = parent;
+        }
+    }
+
+    fn find_rivals(&mut self, glances: &[Glance]) {
+        let mut steps: Vec<(u64, Step)> = Vec::new();
+        for (place, write) in self.writes.iter().enumerate() {
+            let begins = write.operation.invoke.time;
+            let waited =
+                write.operation.complete.and_then(|event| extra_number(event, "waited-us"));
+            steps.push((begins, Step::Begins(place)));
+            let looks = begins.saturating_add(waited.unwrap_or(0).saturating_mul(1000));
+            steps.push((looks, Step::Looks(place)));
+            // Nobody knows when one without an answer is applied, if it is.
+            let is_over = write.kind == Kind::Ok;
+            let ends = if is_over { ended(&write.operation) } else { u64::MAX };
+            steps.push((ends, Step::Ends(place)));
+        }
+        let showed = glances.iter().enumerate();
+        steps.extend(showed.map(|(place, glance)| (glance.time, Step::Showed(place))));
+        steps.sort_unstable();
+        let mut unseen = Unseen::default();
+        for (_, step) in steps {
+            match step {
+                Step::Begins(place) => {
+                    unseen.begin(place);
+                    for other in &unseen.open {
+                        self.add_rival(*other, place);
+                    }
+                }
+                Step::Looks(place) => {
+                    let Some(write) = self.writes.get(place) else { continue };
+                    let node = node_of(write);
+                    if let Some(shown) = write.shown {
+                        unseen.know(node, shown, &self.writes);
+                    }
+                    for rival in unseen.at(node).clone() {
+                        self.add_rival(place, rival);
+                    }
+                    unseen.open.insert(place);
+                }
+                Step::Ends(place) => {
+                    unseen.open.remove(&place);
+                    if let Some(write) = self.writes.get(place).filter(|w| w.kind == Kind::Ok) {
+                        unseen.know(node_of(write), place, &self.writes);
+                    }
+                }
+                Step::Showed(place) => {
+                    if let Some(Glance { node, shown: Some(shown), .. }) = glances.get(place) {
+                        unseen.know(Some(*node), *shown, &self.writes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Key<'_> {
+    /// Notes a rival, unless it is of the same node, whose writers take turns.
+    fn add_rival(&mut self, place: usize, rival: usize) {
+        let takes_turns = |rival: &Write<'_>, write: &Write<'_>| {
+            rival.kind == Kind::Ok && node_of(rival) == node_of(write)
+        };
+        let is_rival = match (self.writes.get(rival), self.writes.get(place)) {
+            (Some(other), Some(write)) => rival != place && !takes_turns(other, write),
+            _ => false,
+        };
+        if let (true, Some(write)) = (is_rival, self.writes.get_mut(place)) {
+            write.rivals.insert(rival);
+        }
+    }
+}
+
+fn node_of(write: &Write<'_>) -> Option<u32> {
+    write.operation.complete.and_then(|event| event.node)
+}
+
+/// What each node is not known to have.
+#[derive(Default)]
+struct Unseen {
+    begun: BTreeSet<usize>,
+    nodes: BTreeMap<u32, BTreeSet<usize>>,
+    /// Writers between their look and their answer.
+    open: BTreeSet<usize>,
+}
+
+impl Unseen {
+    fn begin(&mut self, place: usize) {
+        self.begun.insert(place);
+        for unseen in self.nodes.values_mut() {
+            unseen.insert(place);
+        }
+    }
+
+    fn at(&mut self, node: Option<u32>) -> &BTreeSet<usize> {
+        match node {
+            Some(node) => self.nodes.entry(node).or_insert_with(|| self.begun.clone()),
+            None => &self.begun,
+        }
+    }
+
+    /// A node has this write, and hence all that it stands on.
+    fn know(&mut self, node: Option<u32>, place: usize, writes: &[Write<'_>]) {
+        let Some(node) = node else { return };
+        let unseen = self.nodes.entry(node).or_insert_with(|| self.begun.clone());
+        let mut next = Some(place);
+        while let Some(place) = next {
+            // What is known already has been followed before.
+            if !unseen.remove(&place) {
+                return;
+            }
+            next = writes.get(place).and_then(|write| write.shown);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::tests_history::Script;
+
+    /// A write at a node that was shown another one, or nothing.
+    fn write(script: &mut Script, value: i64, at_node: u32, shown: Option<i64>) {
+        let task = Value::keyed(1, value);
+        let event = script.operation("write", task.clone(), Kind::Ok, task);
+        event.node = Some(at_node);
+        event.with("receipt", format!("r{value}")).with("context", shown.is_some());
+        if let Some(shown) = shown {
+            event.with("shown", format!("r{shown}")).with("shown-value", shown);
+        }
+    }
+
+    fn record(script: &Script) -> Vec<(Option<usize>, Vec<usize>)> {
+        let history = script.history();
+        let keys = keys(&history, &Doubts::default());
+        let writes = &keys[&1].writes;
+        writes.iter().map(|w| (w.shown, w.rivals.iter().copied().collect())).collect()
+    }
+
+    #[test]
+    fn one_node_alone_leaves_no_doubt() {
+        let mut script = Script::default();
+        write(&mut script, 10, 1, None);
+        write(&mut script, 11, 1, Some(10));
+        write(&mut script, 12, 1, Some(11));
+        assert_eq!(record(&script), [(None, vec![]), (Some(0), vec![]), (Some(1), vec![])]);
+    }
+
+    #[test]
+    fn a_write_of_another_node_is_a_rival_until_the_node_is_known_to_have_it() {
+        let mut script = Script::default();
+        write(&mut script, 10, 1, None);
+        write(&mut script, 20, 2, None);
+        write(&mut script, 11, 1, Some(10));
+        // Node 1 shows node 2's write, so that it is none for this or for later ones.
+        write(&mut script, 12, 1, Some(20));
+        write(&mut script, 13, 1, Some(12));
+        let found = record(&script);
+        assert_eq!(found[1], (None, vec![0]));
+        assert_eq!(found[2], (Some(0), vec![1]));
+        assert_eq!(found[3], (Some(1), vec![]));
+        assert_eq!(found[4], (Some(3), vec![]));
+    }
+
+    #[test]
+    fn what_a_known_write_stands_on_is_known() {
+        let mut script = Script::default();
+        write(&mut script, 20, 2, None);
+        write(&mut script, 21, 2, Some(20));
+        let read =
+            script.operation("read", Value::keyed(1, Value::Nil), Kind::Ok, Value::keyed(1, 21));
+        read.with("shown", "r21").with("shown-value", 21);
+        write(&mut script, 10, 1, Some(21));
+        assert_eq!(record(&script)[2], (Some(1), vec![]));
+    }
+
+    #[test]
+    fn a_write_without_an_answer_is_a_rival_for_ever() {
+        let mut script = Script::default();
+        write(&mut script, 10, 1, None);
+        let task = Value::keyed(1, 99);
+        script.operation("write", task.clone(), Kind::Info, task);
+        write(&mut script, 11, 1, Some(10));
+        assert_eq!(record(&script)[2], (Some(0), vec![1]));
+    }
+}
