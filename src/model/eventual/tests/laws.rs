@@ -97,7 +97,7 @@ proptest! {
         prop_assert_eq!(Record::decode(&bytes), Ok(Record::Op(op.clone())));
         prop_assert_eq!(Op::decode(&op.encode()), Ok(op.clone()));
         let cells = a.all().into_iter().map(|(field, cell)| (Bytes::new(), field, Some(cell)));
-        let merge = Record::Merge(Merge { cells: cells.collect(), lost: Vec::new() });
+        let merge = Record::Merge(Merge { vector: Default::default(), cells: cells.collect(), lost: Vec::new() });
         let encoded = merge.encode();
         prop_assert_eq!(dot_of(&encoded), None);
         prop_assert_eq!(Record::decode(&encoded), Ok(merge));
