@@ -52,7 +52,7 @@ fn a_paced_link_takes_its_time() {
 }
 
 #[test]
-fn an_idle_namespace_sends_nothing() {
+fn an_idle_namespace_costs_a_few_bytes_twice_a_minute() {
     for_seeds(0..2, |seed| async move {
         let world = World::new(seed, 3, DataType::Lww, Topology::Mesh).await;
         for n in 0..20 {
@@ -63,7 +63,10 @@ fn an_idle_namespace_sends_nothing() {
         let sent = || world.lives().map(|l| l.streams.metrics().bytes_sent()).collect::<Vec<_>>();
         let before = sent();
         world.pass(Duration::from_secs(120)).await;
-        assert_eq!(before, sent());
+        for (before, after) in before.iter().zip(sent()) {
+            assert_eq!((before[0], before[2]), (after[0], after[2]), "no operations, no rows");
+            assert!(after[1] - before[1] < 4_000, "{before:?}, {after:?}");
+        }
     });
 }
 
