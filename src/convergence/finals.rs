@@ -5,10 +5,11 @@
 //! of every member covers it and what beat it. Relies on the rows of cells with open losses, which the
 //! draft keeps, and on `model::eventual::fate`.
 
+use super::batch::Batch;
 use super::draft::{decode_cell, is_ranked};
 use super::rows::{after, all_open, opened_cell};
 use super::words::ReadError;
-use super::worker::{Batch, Worker};
+use super::worker::Worker;
 use crate::model::eventual::{LostRecord, Record, finals, stable};
 use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX, SNAPSHOT_PAGE_BYTES};
 
