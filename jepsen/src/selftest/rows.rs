@@ -152,6 +152,22 @@ pub const ROWS: &[Row] = &[
         .seconds(25),
     Row::new("deleted-namespace-kept", "a namespace that is made again has its old rows")
         .by("namespace", "none"),
+    Row::new("eventual-remove-unseen", "removing an element takes insertions it had not seen")
+        .by("crdt", "partition")
+        .seconds(15),
+    Row::new("eventual-total-lost", "an actor's part of a counter begins anew with each addition")
+        .by("crdt", "none"),
+    Row::new("eventual-loss-unsaid", "writes that nobody had seen are removed without a mark")
+        .by("loss", "none"),
+    Row::new("eventual-final-early", "a loss is final by what one node alone has heard")
+        .by("loss", "partition")
+        .seconds(15),
+    Row::new("eventual-sync-union", "a state sync brings back what was removed at its reader")
+        .by("resurrection", "partition,kill:one")
+        .seconds(25),
+    Row::new("eventual-vector-early", "a state sync moves the vector before its rows have come")
+        .by("resurrection", "kill:one")
+        .slowly(),
 ];
 
 /// A documented weak read that must fail the test for strong ones: else the harness is blind.
