@@ -81,16 +81,7 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
-        let shards = Shards::new(convergence::Foundation {
-            node: config.node,
-            home: convergence::home_of(cellar.identity.incarnation),
-            env: env.clone(),
-            log: cellar.log.clone(),
-            state: cellar.state.clone(),
-            log_bytes: config.log.eventual_bytes,
-            catalog: cellar.catalog.subscribe(),
-        });
-        ShardFigures::register(&metrics, &shards);
+        let shards = shards(config, &cellar, env, &metrics);
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
@@ -389,6 +380,21 @@ impl Cellar {
         let catalog = Arc::new(watch::Sender::new(catalog));
         Ok((ground, Self { lock, disk, identity, log, state, catalog }))
     }
+}
+
+/// The shards of the eventual namespaces over what is on disk.
+fn shards(config: &Config, cellar: &Cellar, env: &Env, metrics: &Metrics) -> Arc<Shards> {
+    let shards = Shards::new(convergence::Foundation {
+        node: config.node,
+        home: convergence::home_of(cellar.identity.incarnation),
+        env: env.clone(),
+        log: cellar.log.clone(),
+        state: cellar.state.clone(),
+        log_bytes: config.log.eventual_bytes,
+        catalog: cellar.catalog.subscribe(),
+    });
+    ShardFigures::register(metrics, &shards);
+    shards
 }
 
 fn hex(text: &str) -> Option<u64> {
