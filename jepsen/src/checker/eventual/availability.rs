@@ -54,7 +54,7 @@ impl Checker for Availability {
                 operation.invoke.time <= window.end.saturating_add(after)
                     && ended(&operation) >= window.begin.saturating_sub(LEAD)
             };
-            if others.iter().any(|window| touches(window)) {
+            if others.iter().any(touches) {
                 excused += 1;
                 continue;
             }
