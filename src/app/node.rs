@@ -124,9 +124,8 @@ impl Node {
             convergence: ConvergeInbox::new(Arc::clone(&streams)),
         }));
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
-        let env = env.clone();
         Ok(Self {
-            env,
+            env: env.clone(),
             groups,
             inbox,
             router,
