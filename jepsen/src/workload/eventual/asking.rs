@@ -143,9 +143,13 @@ fn leading(text: &str) -> Option<i64> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// Waits until a node says that all have the same: `[node type state]`.
-pub(crate) async fn converged(api: &Api, node: u32, space: &str, data_type: &str) -> Completion {
-    let began = Instant::now();
+/// Waits until a node says that all have the same, for a bounded time since `began`: `[node type state]`.
+pub(crate) async fn converged(
+    api: &Api,
+    node: u32,
+    (space, data_type): (&str, &str),
+    began: Instant,
+) -> Completion {
     let path = format!("/v1/ns/{space}/convergence");
     loop {
         let reply = api.send(node, Request::new(Method::GET, path.clone())).await;
