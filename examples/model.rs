@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         let part = if broken == Broken::Nothing { runs } else { runs / PART };
         let style = ProgressStyle::with_template("{msg:20} {wide_bar} {pos}/{len} {eta}").unwrap();
         let bar = ProgressBar::new(part).with_style(style).with_message(format!("{broken:?}"));
-        let total = sweep::sweep(broken, part, u64::MAX, || bar.inc(1));
+        let total = sweep::sweep(broken, 0..part, u64::MAX, || bar.inc(1));
         bar.finish_and_clear();
         as_expected &= (total.wrong == 0) == (broken == Broken::Nothing);
         let number = |number: u64| number.to_string();

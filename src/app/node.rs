@@ -81,15 +81,7 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
-        let shards = Shards::new(convergence::Foundation {
-            node: config.node,
-            home: convergence::home_of(cellar.identity.incarnation),
-            env: env.clone(),
-            log: cellar.log.clone(),
-            state: cellar.state.clone(),
-            log_bytes: config.log.eventual_bytes,
-            catalog: cellar.catalog.subscribe(),
-        });
+        let shards = cellar.shards(config, env);
         ShardFigures::register(&metrics, &shards);
         let plan = plan(config);
         let door =
@@ -342,6 +334,18 @@ impl Node {
 }
 
 impl Cellar {
+    fn shards(&self, config: &Config, env: &Env) -> Arc<Shards> {
+        Shards::new(convergence::Foundation {
+            node: config.node,
+            home: convergence::home_of(self.identity.incarnation),
+            env: env.clone(),
+            log: self.log.clone(),
+            state: self.state.clone(),
+            log_bytes: config.log.eventual_bytes,
+            catalog: self.catalog.subscribe(),
+        })
+    }
+
     async fn open(
         config: &Config,
         mut ground: Ground,

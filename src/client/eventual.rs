@@ -27,7 +27,7 @@
 use reqwest::Method;
 
 use super::call::{Call, Idempotency};
-use super::coded::{Query, segment, to_text};
+use super::coded::{Query, segment};
 use super::{Client, ClientError};
 use crate::wire::{ConflictPage, Convergence, LossTotals, ReceiptView, Restored};
 
@@ -44,7 +44,7 @@ impl Client {
         receipt: &str,
     ) -> Result<ReceiptView, ClientError> {
         let mut query = Query::after(path(ns, &format!("receipts/{}", segment(receipt))));
-        add_bytes(&mut query, "key", key);
+        query.add_bytes("key", key);
         self.call(Call::read(query.path())).await?.json()
     }
 
@@ -61,7 +61,7 @@ impl Client {
         cursor: Option<&str>,
     ) -> Result<ConflictPage, ClientError> {
         let mut query = Query::after(path(ns, "conflicts"));
-        add_bytes(&mut query, "prefix", prefix);
+        query.add_bytes("prefix", prefix);
         if let Some(limit) = limit {
             query.add("limit", limit.to_string());
         }
@@ -82,7 +82,7 @@ impl Client {
         prefix: &[u8],
     ) -> Result<LossTotals, ClientError> {
         let mut query = Query::after(path(ns, "conflicts/totals"));
-        add_bytes(&mut query, "prefix", prefix);
+        query.add_bytes("prefix", prefix);
         self.call(Call::read(query.path())).await?.json()
     }
 
@@ -98,7 +98,7 @@ impl Client {
         receipt: &str,
     ) -> Result<Restored, ClientError> {
         let mut query = Query::after(path(ns, &format!("conflicts/{}/restore", segment(receipt))));
-        add_bytes(&mut query, "key", key);
+        query.add_bytes("key", key);
         // Restored twice it would stand twice: the server does not know such a request again.
         let repeat = Idempotency::Off.repeat(&self.inner.env);
         self.call(Call::new(Method::POST, query.path(), repeat)).await?.json()
@@ -116,16 +116,4 @@ impl Client {
 
 fn path(ns: &str, rest: &str) -> String {
     format!("/v1/ns/{}/{rest}", segment(ns))
-}
-
-/// Bytes as text, or in base64url under the name with `64`.
-fn add_bytes(query: &mut Query, name: &'static str, bytes: &[u8]) {
-    match (bytes.is_empty(), to_text(bytes)) {
-        (true, _) => {}
-        (false, (Some(text), _)) => query.add(name, text),
-        (false, (None, encoded)) => {
-            let name = if name == "key" { "key64" } else { "prefix64" };
-            query.add(name, encoded.unwrap_or_default());
-        }
-    }
 }

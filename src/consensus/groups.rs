@@ -312,9 +312,14 @@ impl Groups {
         drop(flushed.await);
     }
 
-    /// The status of every group here.
+    /// The status of every group here, but for those that begin just now: until Raft has read its
+    /// vote a replica seems to be in term 0, which would be a promise forgotten.
     pub fn statuses(&self) -> Vec<GroupStatus> {
-        self.all().iter().map(|group| group.status()).collect()
+        let statuses = self.all().into_iter().map(|group| group.status());
+        let begins = |status: &GroupStatus| {
+            status.term == 0 && self.base.log.state(status.group.0).vote.is_some()
+        };
+        statuses.filter(|status| !begins(status)).collect()
     }
 
     /// Stops all groups, for a clean end.

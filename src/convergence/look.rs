@@ -36,6 +36,7 @@ impl Shard {
         Ok((read(self.data_type(), &cells), vector))
     }
 
+    #[allow(clippy::type_complexity, reason = "the cells of a key, as they are shown")]
     fn cells(&self, key: &[u8]) -> Result<(Vec<(Field, Cell)>, Arc<Vector>), ReadError> {
         let live = self.inner.live.read();
         let found = self.inner.place.scan(&rows::key_cells(key), usize::MAX)?;

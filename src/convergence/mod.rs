@@ -11,6 +11,7 @@
 //! operations mean, on `storage` for the log and rows, on the catalog for which namespaces there are.
 
 mod audit;
+mod batch;
 mod clocks;
 mod draft;
 mod finals;

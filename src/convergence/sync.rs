@@ -17,11 +17,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::batch::Batch;
 use super::draft::{Place, decode_cell};
 use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::words::{BucketSet, ReadError, SnapshotPage, Stop};
-use super::worker::{Batch, Command};
+use super::worker::Command;
 use crate::model::eventual::digest::bucket_of;
 use crate::model::eventual::{Cell, Field, LostRecord, Merge, Record, Vector, merge_cell, rows};
 use crate::runtime::limits::{SHARD_SCAN_ROWS, SNAPSHOT_PAGE_BYTES, SNAPSHOT_PAGE_ROWS};

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::{Answer, Batch};
 use super::draft::{Draft, Finished};
 use super::shard::{Inner, Waiting, stopped};
 use super::sync::Incoming;
@@ -79,52 +80,6 @@ fn op_bytes(op: &Op) -> usize {
     match &op.act {
         Act::Write { key, changes, .. } => key.len() + changes.len() * 128,
         Act::Beat { vector, .. } => vector.0.len() * 32,
-    }
-}
-
-/// A long text of bytes in parts.
-fn pieces(bytes: &Bytes, len: usize) -> impl Iterator<Item = Bytes> + '_ {
-    (0..bytes.len()).step_by(len.max(1)).map(move |at| bytes.slice(at..(at + len).min(bytes.len())))
-}
-
-type Answer = Box<dyn FnOnce(&Result<Arc<Vector>, Stop>) + Send>;
-
-/// Commands that are flushed together.
-pub(super) struct Batch {
-    pub(super) draft: Draft,
-    entries: Vec<Entry>,
-    answers: Vec<Answer>,
-    next: u64,
-    entry_bytes_max: usize,
-    has_beat: bool,
-    /// Whether a look for final losses has come to its end.
-    pub(super) is_settled: bool,
-}
-
-impl Batch {
-    /// Folds a record, and has it logged.
-    pub(super) fn record(&mut self, record: &Record) -> Result<(), ReadError> {
-        self.draft.fold(record)?;
-        let bytes = match record {
-            Record::Op(op) => encode_op(op),
-            _ => record.encode(),
-        };
-        if bytes.len() <= self.entry_bytes_max {
-            self.push(bytes);
-            return Ok(());
-        }
-        // Room for the envelope of a piece.
-        let pieces: Vec<Bytes> = pieces(&bytes, self.entry_bytes_max / 2).collect();
-        let count = pieces.len() as u64;
-        for (at, bytes) in (0..).zip(pieces) {
-            self.push(Record::Piece { at, left: count - 1 - at, bytes }.encode());
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, bytes: Bytes) {
-        self.entries.push(Entry { index: self.next, bytes });
-        self.next += 1;
     }
 }
 
@@ -209,15 +164,8 @@ impl Worker {
 
     fn batch(&self) -> Batch {
         let live = self.inner.live.read();
-        Batch {
-            draft: Draft::new(self.inner.place.clone(), live.head.clone(), live.own.clone()),
-            entries: Vec::new(),
-            answers: Vec::new(),
-            next: live.index + 1,
-            entry_bytes_max: self.inner.log.entry_bytes_max(),
-            has_beat: false,
-            is_settled: false,
-        }
+        let draft = Draft::new(self.inner.place.clone(), live.head.clone(), live.own.clone());
+        Batch::new(draft, live.index + 1, self.inner.log.entry_bytes_max())
     }
 
     fn take(&mut self, command: Command, batch: &mut Batch) -> Result<(), ReadError> {

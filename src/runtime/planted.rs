@@ -66,6 +66,18 @@ pub enum Bug {
     DeletedNamespaceKept,
     /// Where a row was removed the checkpoint's is shown.
     RemovedRowReappears,
+    /// A removal of an element takes insertions that it had not seen.
+    EventualRemoveUnseen,
+    /// An actor's running total begins anew with each addition.
+    EventualTotalLost,
+    /// Writes that nobody had seen are removed without a mark.
+    EventualLossUnsaid,
+    /// A loss is called final by what this node alone has heard (rule R6).
+    EventualFinalEarly,
+    /// A state sync brings back what was removed here.
+    EventualSyncUnion,
+    /// A state sync moves the vector before its rows have come (rule R1).
+    EventualVectorEarly,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -122,7 +134,7 @@ mod switches {
 
     const SETTING: &str = "TETRARCH_PLANTED_BUG";
 
-    const NAMES: [(&str, Bug); 27] = [
+    const NAMES: [(&str, Bug); 33] = [
         ("stale-read", Bug::StaleRead),
         ("read-index-without-quorum", Bug::ReadIndexWithoutQuorum),
         ("lease-read-ungated", Bug::LeaseReadUngated),
@@ -150,6 +162,12 @@ mod switches {
         ("age-understated", Bug::AgeUnderstated),
         ("deleted-namespace-kept", Bug::DeletedNamespaceKept),
         ("removed-row-reappears", Bug::RemovedRowReappears),
+        ("eventual-remove-unseen", Bug::EventualRemoveUnseen),
+        ("eventual-total-lost", Bug::EventualTotalLost),
+        ("eventual-loss-unsaid", Bug::EventualLossUnsaid),
+        ("eventual-final-early", Bug::EventualFinalEarly),
+        ("eventual-sync-union", Bug::EventualSyncUnion),
+        ("eventual-vector-early", Bug::EventualVectorEarly),
     ];
 
     type Chosen = Result<Vec<(&'static str, Bug)>, String>;

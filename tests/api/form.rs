@@ -41,7 +41,7 @@ const NUMBERS: [&str; 33] = [
 ];
 
 /// Members and headers whose text is made up by the cluster.
-const TEXTS: [&str; 21] = [
+const TEXTS: [&str; 29] = [
     "request_id",
     "request-id",
     "date",
@@ -63,6 +63,14 @@ const TEXTS: [&str; 21] = [
     "url",
     "kv-leader",
     "kv-lease",
+    "kv-receipt",
+    "kv-context",
+    "kv-vector",
+    "receipt",
+    "context",
+    "vector",
+    "digest",
+    "restored",
 ];
 
 /// The output with what differs between runs replaced.

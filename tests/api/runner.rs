@@ -1,7 +1,7 @@
 //! Runs commands of the page in a shell, at nodes that do not lead the key that is asked for.
 //!
-//! The page's nodes are 127.0.0.1:7101 to 7103. `$LEASE`, `$CURSOR`, `$ETAG`, `$TOKEN` and `$SESSION`
-//! stand for what the answers before have shown last, as the page says.
+//! The page's nodes are 127.0.0.1:7101 to 7103. `$LEASE`, `$CURSOR`, `$ETAG`, `$TOKEN`,
+//! `$SESSION`, `$RECEIPT`, `$CONTEXT` and `$VECTOR` stand for what the answers before have shown last, as the page says.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ const FIRST_PORT: u16 = 7101;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What to remember of outputs: the variable, and what stands before its value.
-const REMEMBERED: [(&str, &str); 10] = [
+const REMEMBERED: [(&str, &str); 13] = [
     ("LEASE", "\"lease\":\""),
     ("LEASE", "\"lease_id\":\""),
     ("CURSOR", "\"next\":\""),
@@ -25,6 +25,9 @@ const REMEMBERED: [(&str, &str); 10] = [
     ("CURSOR", "kv-cursor: "),
     ("TOKEN", "\"token\":"),
     ("SESSION", "kv-session: "),
+    ("RECEIPT", "kv-receipt: "),
+    ("CONTEXT", "kv-context: "),
+    ("VECTOR", "kv-vector: "),
     ("ETAG", "etag: "),
     ("KEYED", "\"keyed\":\""),
     ("RESTART", "\"restart\":\""),

@@ -261,7 +261,8 @@ impl World {
         let mut members = self.members.clone();
         members.version += 1;
         let leaver = &self.replicas[at];
-        let is_heard = self.replicas.iter().any(|other| {
+        // What it had must be flushed elsewhere: nobody can ask it again.
+        let heard = self.replicas.iter().position(|other| {
             other.actor != leaver.actor
                 && !other.retired
                 && other.state.head.vector.includes(&leaver.state.head.vector)
@@ -274,8 +275,9 @@ impl World {
             let replica = Replica::new(node, members.clone(), self.drift_ms, self.broken);
             self.replicas.push(replica);
             self.skew.push(self.rng.u64(..40));
-        } else if staying > 2 && is_heard && !leaver.retired {
+        } else if let (Some(hearer), true, false) = (heard, staying > 2, leaver.retired) {
             members.all.remove(&leaver.actor.into());
+            self.replicas[hearer].flush();
             self.counts.left += 1;
             self.replicas[at].retired = true;
         } else {

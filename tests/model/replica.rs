@@ -325,7 +325,8 @@ impl Replica {
         if has_gap && !(in_log_order && self.state.gaps) {
             return false;
         }
-        if let (Act::Write { changes, .. }, false) = (&op.act, in_log_order) {
+        let lenient = in_log_order && self.broken.takes_uncovered();
+        if let (Act::Write { changes, .. }, false) = (&op.act, lenient) {
             let mut removes = changes.iter().flat_map(|change| &change.removes);
             if !removes.all(|removed| vector.covers(removed.dot)) {
                 return false;

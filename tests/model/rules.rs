@@ -51,6 +51,20 @@ impl Broken {
         matches!(self, Self::ShipsUnflushed | Self::SameActor)
     }
 
+    /// Where a quick look begins: a seed that finds it out is not far. The full number begins at 0.
+    pub const fn first_seed(self) -> u64 {
+        match self {
+            Self::AnyMembers => 6470,
+            Self::StreamsIntoSync => 820,
+            _ => 0,
+        }
+    }
+
+    /// Whether operations come up that remove what is not known yet.
+    pub const fn takes_uncovered(self) -> bool {
+        self.takes_gaps() || matches!(self, Self::RemovesAboveVector)
+    }
+
     /// Whether gaps come up, which a replica of the design would refuse.
     pub const fn takes_gaps(self) -> bool {
         matches!(self, Self::NoBaseCheck | Self::ShipsUnflushed | Self::SameActor)

@@ -1,5 +1,6 @@
 //! Many histories on all processors, and what they came to.
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,9 +21,9 @@ pub struct Total {
     pub counts: Counts,
 }
 
-/// Runs the seeds below `runs`, or fewer once `enough` of them are wrong.
-pub fn sweep(broken: Broken, runs: u64, enough: u64, done: impl Fn() + Sync) -> Total {
-    let next = AtomicU64::new(0);
+/// Runs these seeds, or fewer once `enough` of them are wrong.
+pub fn sweep(broken: Broken, seeds: Range<u64>, enough: u64, done: impl Fn() + Sync) -> Total {
+    let next = AtomicU64::new(seeds.start);
     let total = Mutex::new(Total::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -30,7 +31,7 @@ pub fn sweep(broken: Broken, runs: u64, enough: u64, done: impl Fn() + Sync) -> 
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= runs || total.lock().unwrap().wrong >= enough {
+                    if seed >= seeds.end || total.lock().unwrap().wrong >= enough {
                         return;
                     }
                     let (verdict, counts) = run(seed, broken);

@@ -55,38 +55,6 @@ pub fn judge(world: &World) -> Verdict {
     for at in &staying {
         known.join(&world.replicas[*at].state.head.vector);
     }
-    if std::env::var("DBG").is_ok() {
-        for op in world.ops.values() {
-            eprintln!(
-                "{} {} {:?} {:?}",
-                known.covers(op.dot),
-                op.dot,
-                op.hlc,
-                match &op.act {
-                    Act::Write { key, changes, .. } => format!(
-                        "{key:?} {:?} ",
-                        changes
-                            .iter()
-                            .map(|c| format!(
-                                "{:?}{:?} {:?} put {}",
-                                c.field.path,
-                                c.field.kind,
-                                c.removes
-                                    .iter()
-                                    .map(|r| format!("{}{}", r.dot, r.seen))
-                                    .collect::<Vec<_>>(),
-                                c.put.is_some()
-                            ))
-                            .collect::<Vec<_>>()
-                    ),
-                    Act::Beat { vector, .. } => format!(
-                        "beat {:?}",
-                        vector.0.iter().map(|(a, c)| format!("{a}.{c}")).collect::<Vec<_>>()
-                    ),
-                }
-            );
-        }
-    }
     let expected = expect(world.ops.values().filter(|op| known.covers(op.dot)));
     let first = &world.replicas[staying[0]].state;
     for at in &staying {
@@ -209,13 +177,6 @@ fn losses(state: &State, first: &State, expected: &Expected, verdict: &mut Verdi
         let (mine, theirs) = (of(state), of(first));
         if !matches!(mine, (Fate::Lost { .. }, true)) || mine != theirs {
             verdict.wrong_fates = true;
-            if std::env::var("DBG").is_ok() {
-                eprintln!(
-                    "{dot} {key:?} mine {mine:?} {:?} theirs {theirs:?} {:?}",
-                    state.record(key, field, *dot),
-                    first.record(key, field, *dot)
-                );
-            }
             verdict.note(|| format!("{dot} is {mine:?} here and {theirs:?} there"));
         }
     }

@@ -50,6 +50,14 @@ const ALLOWED: &[(&[&str], &str)] = &[
     ),
     (&["openraft::", "cannot write log segment"], "Raft's own words for the same failed write"),
     (
+        &["openraft::", "the disk is full"],
+        "Raft's own words for a log that a full disk has stopped",
+    ),
+    (
+        &["sled::", "storagefull"],
+        "the working index on a full disk; the node stops, and makes it anew when it starts",
+    ),
+    (
         &["the group has stopped"],
         "what follows from a poisoned log; the replica takes part in nothing any more",
     ),

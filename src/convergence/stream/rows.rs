@@ -17,10 +17,11 @@ use super::message::{Asked, Said};
 use super::metrics::Kind;
 use super::source::{Ended, Source, cost};
 use super::sums::Sums;
-use crate::convergence::words::{ReadError, Stop};
+use crate::convergence::words::{Heads, ReadError, Stop};
 use crate::model::codec::CodecError;
 use crate::peer::PeerStream;
 use crate::runtime::limits::{SNAPSHOT_PAGE_BYTES, STATE_SYNC_STALL_MAX};
+use crate::runtime::planted::{self, Bug};
 
 /// Why a reader's state sync did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,9 @@ pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result
     let Said::Buckets(buckets) = hear(stream).await?.0 else { return Err(Cut::Protocol) };
     let wanted = sums.wanted(&buckets);
     ask(exchange, stream, Asked::Want((*wanted).clone())).await?;
+    if planted::active(Bug::EventualVectorEarly) {
+        exchange.shard.reached(v0.clone(), Heads::default()).await?;
+    }
     loop {
         match hear(stream).await? {
             (Said::Page(page), bytes) => {

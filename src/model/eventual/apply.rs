@@ -10,12 +10,14 @@ use super::cell::{Cell, Content, Swept, Version};
 use super::dot::{Dot, Hlc};
 use super::merge::{keep_mark, newest_totals};
 use super::op::CellChange;
+use crate::runtime::planted::{self, Bug};
 
 /// A cell after a change of it by an operation; `None` is no cell.
 pub fn apply(cell: Option<Cell>, dot: Dot, hlc: Hlc, change: &CellChange) -> Option<Cell> {
     let mut cell = cell.unwrap_or_default();
     for removed in &change.removes {
         let version = cell.live.remove(&removed.dot);
+        let version = version.filter(|_| !planted::active(Bug::EventualLossUnsaid));
         if removed.seen {
             // Somebody built on it, so it is not lost, whoever else had swept it before.
             cell.swept.remove(&removed.dot);
@@ -24,6 +26,9 @@ pub fn apply(cell: Option<Cell>, dot: Dot, hlc: Hlc, change: &CellChange) -> Opt
         } else if let Some(mark) = cell.swept.get_mut(&removed.dot) {
             mark.by = mark.by.min(dot);
         }
+    }
+    if change.put.is_none() && planted::active(Bug::EventualRemoveUnseen) {
+        cell.live.clear();
     }
     if let Some(put) = &change.put {
         let version = Version { hlc, lineage: put.lineage, content: put.content.clone() };

@@ -27,7 +27,10 @@ pub mod op;
 pub mod read;
 pub mod record;
 pub mod rows;
+#[cfg(test)]
+mod tests;
 pub mod text;
+mod wish;
 
 pub use apply::apply;
 pub use ask::{Ask, DataType, FieldAsk, FieldEdit, LocalError, Origin, Refusal, Write};

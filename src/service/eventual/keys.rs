@@ -170,7 +170,7 @@ pub(super) fn unread(error: ReadError) -> ServiceError {
 pub(super) fn refused(error: WriteError) -> ServiceError {
     let reason = error.to_string();
     let kind = match error {
-        WriteError::Refused(refusal) => of_refusal(refusal),
+        WriteError::Refused(refusal) => of_refusal(&refusal),
         WriteError::OnceMismatch => ErrorKind::OnceMismatch,
         WriteError::TooLarge { max, .. } => ErrorKind::TooLarge { limit: max },
         WriteError::Quota { .. } => ErrorKind::Invalid { reason },
@@ -183,11 +183,11 @@ pub(super) fn refused(error: WriteError) -> ServiceError {
     kind.into()
 }
 
-fn of_refusal(refusal: Refusal) -> ErrorKind {
+fn of_refusal(refusal: &Refusal) -> ErrorKind {
     let reason = refusal.to_string();
     match refusal {
         Refusal::Unsupported { .. } => ErrorKind::ModeUnsupported { reason },
-        Refusal::TooLarge { limit, .. } => ErrorKind::TooLarge { limit },
+        Refusal::TooLarge { limit, .. } => ErrorKind::TooLarge { limit: *limit },
         Refusal::TooMany { .. } | Refusal::Malformed { .. } => {
             ErrorKind::Patch { conflict: false, reason }
         }

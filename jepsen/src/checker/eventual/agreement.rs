@@ -111,7 +111,11 @@ fn rows<'a>(event: &'a Event, findings: &mut Findings) -> Rows<'a> {
     let shown: BTreeSet<&str> =
         keys.iter().filter(|(_, text)| !text.starts_with("404")).map(|(key, _)| *key).collect();
     if listed != shown {
-        let words = format!("node {node} lists the keys {listed:?} and shows {shown:?}");
+        let hidden: Vec<&&str> = shown.difference(&listed).collect();
+        let odd: Vec<&&str> = listed.difference(&shown).collect();
+        let words = format!(
+            "node {node} shows {hidden:?} and does not list it; it lists {odd:?} and does not show it"
+        );
         findings.add("listed-otherwise", words, [event.index]);
     }
     Rows { node, event, keys }

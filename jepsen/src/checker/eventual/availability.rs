@@ -20,6 +20,8 @@ use crate::workload::finding::{Findings, ended, extra, shows};
 const LINKS: &[&str] = &["partition", "packet"];
 /// A node that was down or stood still needs so long until it answers as before, in nanoseconds.
 const AFTERMATH: u64 = 10_000_000_000;
+/// What happens at once is noted when it is done: requests may have felt it for so long before.
+const LEAD: u64 = 5_000_000_000;
 /// A clock that was wrong is compared with the others' for so long.
 const AFTERMATH_OF_CLOCKS: u64 = 45_000_000_000;
 /// Refusals of what makes no sense, wherever it is asked.
@@ -51,7 +53,7 @@ impl Checker for Availability {
                     _ => AFTERMATH,
                 };
                 operation.invoke.time <= window.end.saturating_add(after)
-                    && ended(&operation) >= window.begin
+                    && ended(&operation) >= window.begin.saturating_sub(LEAD)
             };
             if others.iter().any(|window| touches(window)) {
                 excused += 1;

@@ -109,10 +109,10 @@ fn told<'a>(operation: &Operation<'a>, name: &str) -> Option<&'a Value> {
 /// What happens, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
-    /// A write begins, and may be applied anywhere from now on.
-    Begins(usize),
     /// A writer is about to be shown what its node has.
     Looks(usize),
+    /// A write is sent, and may be applied anywhere from now on.
+    Begins(usize),
     /// A writer has its answer.
     Ends(usize),
     /// A node has shown something.
@@ -146,12 +146,13 @@ impl<'a> Key<'a> {
     fn find_rivals(&mut self, glances: &[Glance]) {
         let mut steps: Vec<(u64, Step)> = Vec::new();
         for (place, write) in self.writes.iter().enumerate() {
-            let begins = write.operation.invoke.time;
-            let waited =
-                write.operation.complete.and_then(|event| extra_number(event, "waited-us"));
-            steps.push((begins, Step::Begins(place)));
-            let looks = begins.saturating_add(waited.unwrap_or(0).saturating_mul(1000));
-            steps.push((looks, Step::Looks(place)));
+            let after = |name| {
+                let told = write.operation.complete.and_then(|event| extra_number(event, name));
+                let nanos = told.unwrap_or(0).saturating_mul(1000);
+                write.operation.invoke.time.saturating_add(nanos)
+            };
+            steps.push((after("sent-us"), Step::Begins(place)));
+            steps.push((after("waited-us"), Step::Looks(place)));
             // Nobody knows when one without an answer is applied, if it is.
             let is_over = write.kind == Kind::Ok;
             let ends = if is_over { ended(&write.operation) } else { u64::MAX };

@@ -59,7 +59,7 @@ impl Workload for Converge {
             _ if *data_type == "counter" => ("write", rng.i64(-3..=9).into()),
             _ => ("write", self.next.fetch_add(1, Ordering::Relaxed).into()),
         };
-        let value = Value::list([(*data_type).into(), rng.i64(..KEYS).into(), number]);
+        let value = Value::list([(*data_type).into(), rng.i64(0..KEYS).into(), number]);
         Some(Task { f: f.into(), value })
     }
 

@@ -62,7 +62,7 @@ impl Workload for Crdt {
     }
 
     fn next(&self, _: Asker, rng: &mut fastrand::Rng) -> Option<Task> {
-        let key = rng.i64(..KEYS);
+        let key = rng.i64(0..KEYS);
         let (f, data_type, key, argument) = match rng.u32(..100) {
             0..25 => ("add", "counter", key, Some(amount(rng))),
             25..33 => ("read", "counter", key, None),
@@ -144,7 +144,7 @@ impl Crdt {
         rng: &mut fastrand::Rng,
     ) -> (&'static str, &'static str, i64, Option<i64>) {
         if rng.bool() {
-            return ("insert", "set", key, Some(rng.i64(..POOL)));
+            return ("insert", "set", key, Some(rng.i64(0..POOL)));
         }
         let element = self.fresh();
         let mut recent = self.recent.lock();
@@ -163,7 +163,7 @@ impl Crdt {
         let recent = self.recent.lock();
         match rng.choice(recent.iter()) {
             Some((key, element)) if rng.bool() => ("remove", "set", *key, Some(*element)),
-            _ => ("remove", "set", key, Some(rng.i64(..POOL))),
+            _ => ("remove", "set", key, Some(rng.i64(0..POOL))),
         }
     }
 }

@@ -8,7 +8,7 @@
 //! `shown` and `shown-value` what it had been shown, in `context` whether it said so in its write, in
 //! `receipt` the write's name, in `waited-us` how long it waited for other writers of its key at its
 //! node (one at a time, so that what it was shown is what it replaces, unless a write of another node
-//! comes in between). Keys are chosen as in the model of the loss: zipf with 0.99. Nobody deletes. At the
+//! comes in between), in `sent-us` after how long it was sent. Keys are chosen as in the model of the loss: zipf with 0.99. Nobody deletes. At the
 //! end, once nothing is pending: `totals`, `conflicts`, `fates` of every write and what is `shown`, all at
 //! every node; then `restore` of some lost writes.
 
@@ -33,7 +33,7 @@ use crate::workload::{Asker, Completion, Ending, Task, Workload, make};
 
 const TYPE: &str = "lww";
 /// Keys; from the most written to the least.
-const KEYS: i64 = 48;
+const KEYS: i64 = 96;
 /// Exponent of the distribution of keys.
 const ZIPF: f64 = 0.99;
 /// Of so many keys one is written without saying what was shown.
@@ -159,6 +159,8 @@ impl Loss {
         extra.insert("waited-us".into(), int(waited));
         extra.insert("context".into(), context.is_some().into());
         extra.extend(shown(&reply));
+        let sent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        extra.insert("sent-us".into(), int(sent));
         let reply = api.send(node, request).await;
         let mut completion = asking::written(&reply, Value::keyed(key, value));
         if let Some(receipt) = completion.extra.get("receipt").and_then(Value::as_text) {

@@ -37,6 +37,8 @@ const ALIVE: usize = 60;
 const DEAD: usize = 30;
 /// What each value is made longer by, so that logs fill up.
 const BALLAST: usize = 700;
+/// How much log a node keeps of each namespace: some seconds of this workload.
+const LOG_KIB: u32 = 24;
 /// What a set has instead of a number.
 const MEMBER: i64 = -1;
 
@@ -67,6 +69,10 @@ impl Default for Resurrection {
 impl Workload for Resurrection {
     fn name(&self) -> &'static str {
         "resurrection"
+    }
+
+    fn serve_flags(&self) -> Vec<String> {
+        vec![format!("--eventual-log-kib={LOG_KIB}")]
     }
 
     async fn prepare(&self, api: &Api) -> Result<(), ApiError> {
