@@ -17,6 +17,7 @@
 mod support;
 
 mod any_node;
+mod eventual;
 mod everyone_dies;
 mod forgetful;
 mod full_disk;

@@ -15,7 +15,7 @@
 //!
 //! Promises: only what is flushed and applied is sent (R4); a log that does not reach back is never
 //! streamed from (R2); a vector moves only at the end of a state sync (R1); whatever one replica has
-//! comes to every other that links lead to. An idle namespace sends nothing. Relies on the shard to
+//! comes to every other that links lead to. An idle namespace sends a few bytes twice a minute. Relies on the shard to
 //! refuse what does not follow, and on `peer` for streams that break rather than have gaps.
 
 mod clocks;
@@ -28,6 +28,7 @@ mod message;
 mod metrics;
 mod pace;
 mod primary;
+mod pulse;
 mod relay;
 mod rows;
 mod skew;

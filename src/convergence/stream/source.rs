@@ -68,6 +68,8 @@ pub(super) struct Source {
     told: Vector,
     /// When something was last sent or heard.
     lively_at: Moment,
+    /// Whether the reader has said what it has, and waits for our word.
+    must_answer: bool,
 }
 
 impl Source {
@@ -95,6 +97,7 @@ impl Source {
             next_tick,
             told: Vector::default(),
             lively_at,
+            must_answer: false,
             exchange,
         };
         source.run().await
@@ -111,6 +114,10 @@ impl Source {
             self.feed().await?;
             if self.terms.pass && self.cursor > goal && self.outstanding == 0 {
                 return self.push(Kind::Vectors, Said::Passed.encode()).await;
+            }
+            if self.must_answer {
+                self.tell().await?;
+                continue;
             }
             let now = self.exchange.env.clock.now();
             if now >= self.next_tick {
@@ -247,6 +254,7 @@ impl Source {
     async fn tell(&mut self) -> Result<(), Ended> {
         let state = self.exchange.state();
         self.told = state.vector.clone();
+        self.must_answer = false;
         self.push(Kind::Vectors, Said::State(state).encode()).await
     }
 
@@ -267,7 +275,10 @@ impl Source {
                     }
                 }
             }
-            Asked::State(state) => self.exchange.compare(self.peer, &state),
+            Asked::State(state) => {
+                self.exchange.compare(self.peer, &state);
+                self.must_answer = true;
+            }
             asked if self.asked.is_none() => self.asked = Some(asked),
             _ => return Err(Ended::Protocol("it asks before it was answered")),
         }

@@ -15,6 +15,7 @@ use super::inbox::CONVERGE_STREAM;
 use super::message::{Asked, Hello, Said, Terms};
 use super::metrics::Kind;
 use super::pace::{Hours, hours};
+use super::pulse::Pulse;
 use super::rows::{self, Cut};
 use super::source::cost;
 use crate::convergence::decode_op;
@@ -24,9 +25,8 @@ use crate::model::eventual::{Actor, Op};
 use crate::peer::{Lane, PeerError, PeerStream, Transport};
 use crate::placement::LinkMode;
 use crate::placement::links::{Carries, Link};
-use crate::runtime::Moment;
 use crate::runtime::limits::{
-    STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_SILENCE_MAX, STREAM_WINDOW_BYTES, VECTOR_EVERY,
+    STREAM_BATCH_BYTES, STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_SILENCE_MAX, STREAM_WINDOW_BYTES,
 };
 
 /// How a stream ended.
@@ -163,52 +163,39 @@ impl Subscriber {
             Hours::Shut(_) => return Err(End::Shut),
         };
         let mut shut = std::pin::pin!(sleep(shuts));
-        let mut greeted = std::pin::pin!(sleep(STREAM_SILENCE_MAX));
-        let mut is_greeted = false;
-        // The first one says what the rows come to: the hello does not.
-        let (mut must_tell, mut tell_at) = (true, clock.now() + VECTOR_EVERY);
+        let mut pulse = Pulse::new(clock.now(), self.silence_max());
         loop {
-            let wait = tell_at.since(clock.now());
-            let held = self.exchange.held() > 0;
+            let (now, holds) = (clock.now(), self.exchange.held() > 0);
+            if pulse.is_over(now) {
+                return Err(if pulse.is_closed() { End::Gone } else { End::Silent });
+            }
+            // Also while the stream never pauses: its source must hear how far we are.
+            if pulse.is_due(now, holds) {
+                self.exchange.release().await?;
+                self.tell(Asked::State(self.exchange.state()), &stream).await;
+            }
             tokio::select! {
                 biased;
                 said = stream.recv.recv() => {
-                    is_greeted = true;
                     self.hear(said.ok_or(End::Gone)?, &mut stream).await?;
+                    pulse.heard();
                 }
-                () = sleep(wait), if must_tell || held => {
-                    tell_at = clock.now() + VECTOR_EVERY;
-                    self.exchange.release().await?;
-                    if must_tell {
-                        must_tell = false;
-                        self.tell(Asked::State(self.exchange.state()), &stream).await?;
-                    }
-                }
-                changed = vectors.changed(), if !must_tell => {
+                changed = vectors.changed(), if !pulse.must_tell() => {
                     changed.map_err(|_closed| Stop { reason: "the shard is gone".to_owned() })?;
-                    must_tell = true;
+                    pulse.changed();
                 }
+                () = stream.send.closed(), if !pulse.is_closed() => pulse.closed(clock.now()),
                 () = &mut shut => return Err(End::Shut),
-                () = stream.send.closed() => return Err(End::Gone),
-                () = &mut greeted, if !is_greeted => return Err(End::Silent),
+                () = sleep(pulse.rest(now, holds)) => {}
             }
-            self.tell_if_late(&mut must_tell, &mut tell_at, &stream).await?;
         }
     }
 
-    /// A stream that never pauses must not keep its source from hearing how far we are.
-    async fn tell_if_late(
-        &self,
-        must_tell: &mut bool,
-        tell_at: &mut Moment,
-        stream: &PeerStream,
-    ) -> Result<(), End> {
-        let now = self.exchange.env.clock.now();
-        if *must_tell && now >= *tell_at {
-            (*must_tell, *tell_at) = (false, now + VECTOR_EVERY);
-            self.tell(Asked::State(self.exchange.state()), stream).await?;
-        }
-        Ok(())
+    /// A link that is slow by order may have to carry a batch before its source can answer.
+    fn silence_max(&self) -> Duration {
+        let batches = u64::try_from(STREAM_BATCH_BYTES * 4).unwrap_or(u64::MAX);
+        let slow = self.link.bytes_per_s.map_or(0, |rate| batches / rate.max(1));
+        STREAM_SILENCE_MAX + Duration::from_secs(slow)
     }
 
     async fn hear(&self, bytes: Bytes, stream: &mut PeerStream) -> Result<(), End> {
@@ -219,7 +206,8 @@ impl Subscriber {
                 if self.exchange.take(self.link.from, ops).await? == Intake::Overflow {
                     return Err(End::Overflow);
                 }
-                self.taken(cost(&bytes), actors, stream).await
+                self.taken(cost(&bytes), actors, stream).await;
+                Ok(())
             }
             Said::State(state) => {
                 self.exchange.compare(self.link.from, &state);
@@ -241,23 +229,19 @@ impl Subscriber {
     }
 
     /// Gives credit back, and says at once what is flushed here: somebody may wait for that.
-    async fn taken(
-        &self,
-        bytes: u64,
-        mut actors: Vec<Actor>,
-        stream: &PeerStream,
-    ) -> Result<(), End> {
+    async fn taken(&self, bytes: u64, mut actors: Vec<Actor>, stream: &PeerStream) {
         actors.sort_unstable();
         actors.dedup();
         let vector = self.exchange.shard.vector();
         let reached = actors.into_iter().map(|actor| (actor, vector.of(actor))).collect();
         let pruned = self.exchange.take_pruned(self.link.from);
-        self.tell(Asked::Taken { bytes, reached, pruned }, stream).await
+        self.tell(Asked::Taken { bytes, reached, pruned }, stream).await;
     }
 
-    async fn tell(&self, asked: Asked, stream: &PeerStream) -> Result<(), End> {
+    async fn tell(&self, asked: Asked, stream: &PeerStream) {
         let bytes = asked.encode();
         self.exchange.metrics.sent(Kind::Vectors, bytes.len());
-        stream.send.send(bytes).await.map_err(|_closed| End::Gone)
+        // A source that listens no more may have said why, and that comes.
+        drop(tokio::time::timeout(self.silence_max(), stream.send.send(bytes)).await);
     }
 }

@@ -28,6 +28,7 @@ fn catalog(has: bool) -> Catalog {
             epoch: 1,
             recorded_since: 0,
             data_type: Some(DataType::Counter),
+            topology: crate::placement::Topology::Mesh,
         };
         catalog.namespaces.insert("n".to_owned(), entry);
     }

@@ -67,3 +67,6 @@ pub const LAG_TICK: Duration = Duration::from_secs(1);
 /// How long the other end of a stream may be silent when it has something to answer. A connection that
 /// breaks is noticed sooner; this is for one that lives while the stream is stuck.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// How often a reader says what it has though nothing has changed, so that a stuck stream is noticed.
+pub const STREAM_ASK_EVERY: Duration = Duration::from_secs(30);

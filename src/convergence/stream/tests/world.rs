@@ -277,7 +277,17 @@ impl World {
 
     /// All nodes come to know the same, and then they hold the same.
     pub(super) async fn converge(&self) {
-        until("all know the same", || self.is_equal()).await;
+        let start = Instant::now();
+        while !self.is_equal() {
+            if start.elapsed() > PATIENCE {
+                for (id, node) in self.nodes.iter().filter(|(_, node)| node.life.is_some()) {
+                    let held = node.life.as_ref().unwrap().streams.exchange(SPACE).unwrap().held();
+                    println!("node {id}: {held} held, {:?}", self.shard(*id).digest().vector);
+                }
+                panic!("in vain: all know the same");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
         let digests: Vec<_> =
             self.lives().map(|life| life.shards.get(SPACE).unwrap().digest()).collect();
         for digest in &digests {
