@@ -79,8 +79,12 @@ impl Change {
         self.figures.lost = self.figures.lost.wrapping_add(1);
     }
 
-    /// The term of a record comes to count, or counts no more.
+    /// The term of a record comes to count, or counts no more. That something is on record as outranked
+    /// does not count: when a replica says so depends on when it looked.
     pub(super) fn turn_lost(&mut self, counts: bool, place: (&[u8], &Field, Dot), by: Option<Dot>) {
+        if by.is_none() {
+            return;
+        }
         let (key, field, dot) = place;
         let term = loss_digest(key, field, dot, by);
         let bucket = self.buckets.entry(bucket_of(key)).or_default();

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tetrarch::model::eventual::{Act, Ask, DataType, Dot, Member, Members, Op, read};
+use tetrarch::model::eventual::{Act, Ask, DataType, Dot, LocalError, Member, Members, Op, read};
 
 use crate::asks::{self, type_of};
 use crate::replica::{Place, Replica};
@@ -140,7 +140,7 @@ impl World {
         let op = match self.replicas[at].write(ty, &write, wall) {
             Ok(op) => op,
             Err(error) => {
-                assert!(crate::replica::refused(&error).is_some(), "rows in memory can be read");
+                assert!(matches!(error, LocalError::Refused(_)), "rows in memory can be read");
                 return;
             }
         };
@@ -152,15 +152,15 @@ impl World {
         if self.seen.len() > SEEN_MAX {
             self.seen.remove(0);
         }
-        self.made(op);
+        self.made(&op);
         if self.rng.u8(..10) < 7 {
             self.replicas[at].flush();
         }
     }
 
-    fn made(&mut self, op: Op) {
+    fn made(&mut self, op: &Op) {
         self.counts.ops += 1;
-        if self.ops.insert(op.dot, op.clone()).is_some_and(|before| before != op) {
+        if self.ops.insert(op.dot, op.clone()).is_some_and(|before| before != *op) {
             self.clash = true;
         }
     }
@@ -169,7 +169,7 @@ impl World {
         if !self.replicas[at].retired {
             let wall = self.wall(at);
             let op = self.replicas[at].beat(wall);
-            self.made(op);
+            self.made(&op);
         }
     }
 

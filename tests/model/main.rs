@@ -41,8 +41,8 @@ fn replicas_that_met_hold_the_same_and_name_the_same_losses() {
         assert!(verdict.is_right(), "seed {seed}, {counts:?}: {verdict:?}");
         return;
     }
-    let total =
-        sweep::sweep(Broken::Nothing, number("TETRARCH_MODEL_RUNS").unwrap_or(RUNS), 1, || {});
+    let runs = number("TETRARCH_MODEL_RUNS").unwrap_or(RUNS);
+    let total = sweep::sweep(Broken::Nothing, 0..runs, 1, || {});
     println!("{total:?}");
     if let Some((seed, why)) = total.first {
         panic!("seed {seed} (replay: TETRARCH_MODEL_SEED={seed} cargo test --test model): {why}");

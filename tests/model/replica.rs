@@ -10,8 +10,8 @@ use bytes::Bytes;
 use tetrarch::model::eventual::digest::{bucket_of, cell_digest, loss_digest};
 use tetrarch::model::eventual::{
     Act, Actor, Beat, Cell, Cells, DataType, Dot, Field, Head, Hlc, HybridClock, LocalError,
-    LostRecord, Member, Members, Merge, Op, Origin, Reached, Record, Refusal, Vector, Write, apply,
-    dot_of, encode_op, finals, local, merge_cell, note_beat, rows, settle, stable,
+    LostRecord, Member, Members, Merge, Op, Origin, Reached, Record, Vector, Write, apply, dot_of,
+    encode_op, finals, local, merge_cell, note_beat, rows, settle, stable,
 };
 
 use crate::rules::Broken;
@@ -495,13 +495,5 @@ impl Replica {
             }
         }
         fresh.sums
-    }
-}
-
-/// What a refusal means to the model: nothing was done.
-pub fn refused(error: &LocalError<std::convert::Infallible>) -> Option<&Refusal> {
-    match error {
-        LocalError::Refused(refusal) => Some(refusal),
-        LocalError::View(_) => None,
     }
 }

@@ -134,6 +134,7 @@ async fn one(seed: u64) {
         lost.sort();
         all.push(lost);
         assert_eq!(replica.shard.totals(Bytes::new()).await.unwrap().open, 0);
+        assert_eq!(replica.shard.figures().marks, 0, "what is on record leaves no mark");
     }
     assert!(all.iter().all(|lost| *lost == all[0]), "the lost differ: {all:?}");
 }

@@ -9,8 +9,18 @@
 //! the reader holds dots above its own vector; they take part in everything but in what its own
 //! writes remove (rule R3).
 //!
-//! Relies on its caller to take the source's records of lost writes along with the cells, and to
-//! [`settle`] marks that have one: a source that has called a loss final keeps no mark of it.
+//! Relies on its caller for what the model in `tests/model` has shown to be needed:
+//!
+//! * While a sync is under way no operation that the source's vector covers is applied from a stream
+//!   (rule R7): its effect comes with the state. One that came after its key was merged, or passed over
+//!   as equal, would bring back what the source knows to be removed, for ever. Own writes, and others
+//!   that the source has not heard of, go on. So an operation may be held back while later ones of the
+//!   same log are not: each is taken only when all that it removes is covered.
+//! * The source's vector is taken before its first cell is read; it need not be pinned otherwise.
+//! * Buckets are passed over only if both digests are equal, of what lives and of what is lost.
+//!
+//! And on it to take the source's records of lost writes along with the cells, and to [`settle`] marks
+//! that have one: a source that has called the loss of a swept write final keeps no mark of it.
 
 use super::cell::{Cell, Content, Swept};
 use super::dot::{Dot, Vector};

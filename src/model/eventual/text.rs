@@ -48,10 +48,8 @@ impl FromStr for Dot {
         let shape = || wrong("it is not node-home-run.counter");
         let (actor, counter) = text.split_once('.').ok_or_else(shape)?;
         let mut parts = actor.split('-');
-        let (node, home, run) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(node), Some(home), Some(run), None) => (node, home, run),
-            _ => return Err(shape()),
-        };
+        let named = (parts.next(), parts.next(), parts.next(), parts.next());
+        let (Some(node), Some(home), Some(run), None) = named else { return Err(shape()) };
         let actor = Actor {
             node: node.parse().map_err(|_error| shape())?,
             home: u32::from_str_radix(home, 16).map_err(|_error| shape())?,
