@@ -272,7 +272,7 @@ pub(super) fn title(code: &str) -> &'static str {
         "too_many_siblings" => "The key has too many values beside each other",
         "nothing_to_restore" => "There is no such lost write",
         "copy_damaged" => "The copy is damaged, or of an unknown form",
-        "copy_mismatch" => "The copy is of a namespace of another type",
+        "copy_mismatch" => "The copy is of a namespace that does not fit",
         "copy_gap" => "The copy begins after what is here",
         "read_replica" => "The node only reads this namespace",
         "undetermined" => "The request's fate is unknown",

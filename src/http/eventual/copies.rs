@@ -176,7 +176,7 @@ fn failure(untaken: Untaken) -> Failure {
     let Untaken { why, partly } = untaken;
     let (status, code) = match &why {
         Untaking::Damaged(_) => (StatusCode::UNPROCESSABLE_ENTITY, "copy_damaged"),
-        Untaking::Type { .. } => (StatusCode::CONFLICT, "copy_mismatch"),
+        Untaking::Type { .. } | Untaking::Sister(_) => (StatusCode::CONFLICT, "copy_mismatch"),
         Untaking::Gap { .. } => (StatusCode::CONFLICT, "copy_gap"),
         Untaking::Reader => (StatusCode::CONFLICT, "read_replica"),
         Untaking::Full | Untaking::Busy => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),

@@ -20,7 +20,7 @@ impl Space {
     ///
     /// When the rows cannot be read.
     pub async fn give_copy(&self, name: &str, since: Vector) -> Result<Giving, ServiceError> {
-        let giving = Giving::begin(self.shard.clone(), name, since).await;
+        let giving = Giving::begin(self.shard.clone(), name, self.cluster, since).await;
         giving.map_err(|error| ErrorKind::Internal { reason: error.to_string() }.into())
     }
 
@@ -37,7 +37,7 @@ impl Space {
             let reason = "the namespace is not open on this node any more".to_owned();
             return Err(Untaken { why: Untaking::Stop(Stop { reason }), partly: false });
         };
-        take(&exchange, pieces).await
+        take(&exchange, self.cluster, pieces).await
     }
 
     /// The node that answers.

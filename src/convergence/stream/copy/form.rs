@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::convergence::decode_op;
 use crate::convergence::words::{Heads, SnapshotPage};
+use crate::model::NamespaceId;
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::{Actor, DataType, Op, Vector};
 use crate::runtime::limits::COPY_FRAME_BYTES_MAX;
@@ -26,11 +27,22 @@ const MAGIC: &[u8] = b"TTRCOPY";
 const FRAME_HEAD: usize = 12;
 const WHAT: &str = "part of a copy";
 
+/// A namespace among those of all clusters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The cluster.
+    pub cluster: u64,
+    /// The namespace in it.
+    pub namespace: NamespaceId,
+}
+
 /// What a copy begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyHead {
     /// The name of the namespace at its source. A namespace of any name can take it.
     pub namespace: String,
+    /// Which namespace of which cluster that is.
+    pub origin: Origin,
     /// What its values are.
     pub data_type: DataType,
     /// Who has written it.

@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::form::{CopyHead, Writer};
+use super::form::{CopyHead, Origin, Writer};
 use crate::convergence::shard::Shard;
 use crate::convergence::words::{LogGone, ReadError, SnapshotPage};
 use crate::model::eventual::Vector;
@@ -46,9 +46,15 @@ impl Giving {
     /// # Errors
     ///
     /// When the rows cannot be read.
-    pub async fn begin(shard: Shard, name: &str, since: Vector) -> Result<Self, ReadError> {
+    pub async fn begin(
+        shard: Shard,
+        name: &str,
+        cluster: u64,
+        since: Vector,
+    ) -> Result<Self, ReadError> {
         let head = CopyHead {
             namespace: name.to_owned(),
+            origin: Origin { cluster, namespace: shard.namespace() },
             data_type: shard.data_type(),
             source: shard.actor(),
             since: Vector::default(),

@@ -16,7 +16,7 @@
 //! it is there and undamaged (R1), and never beside another state sync (R7); an operation that comes
 //! in here goes on to the cluster's other nodes at once. Relies on the writer to be a replica of a
 //! namespace of the same type, and on actors to be unique over clusters, which their data directory's
-//! random number makes them.
+//! random number makes them; namespaces of one cluster share actors, and refuse each other's copies.
 
 mod form;
 mod give;
@@ -25,6 +25,6 @@ mod take;
 #[cfg(test)]
 mod tests;
 
-pub use form::{COPY_VERSION, CopyHead, Damage};
+pub use form::{COPY_VERSION, CopyHead, Damage, Origin};
 pub use give::Giving;
 pub use take::{Taken, Untaken, Untaking, take};

@@ -55,6 +55,10 @@ pub enum Untaking {
         /// Of the namespace.
         ours: DataType,
     },
+    /// It is of another namespace of the same cluster.
+    #[error("it is a copy of another namespace of this cluster ({0:?}): their writes have the same \
+             names, and would be taken for each other")]
+    Sister(String),
     /// Something is missing before it.
     #[error("it begins after {missing} writes that this node does not have: take that copy first, \
              or write one that begins earlier")]
@@ -86,9 +90,11 @@ pub enum Untaking {
 /// See [`Untaking`]; what was taken before an error stays.
 pub async fn take(
     exchange: &Exchange,
+    cluster: u64,
     mut pieces: impl Stream<Item = Result<Bytes, String>> + Unpin,
 ) -> Result<Taken, Untaken> {
-    let mut taking = Taking { exchange, taken: Taken::default(), partly: false, rows: None };
+    let mut taking =
+        Taking { exchange, cluster, taken: Taken::default(), partly: false, rows: None };
     match taking.all(&mut pieces).await {
         Ok(()) => Ok(Taken { vector: exchange.shard.vector(), ..taking.taken }),
         Err(why) => Err(Untaken { why, partly: taking.partly }),
@@ -97,6 +103,7 @@ pub async fn take(
 
 struct Taking<'a> {
     exchange: &'a Exchange,
+    cluster: u64,
     taken: Taken,
     partly: bool,
     rows: Option<Rows<'a>>,
@@ -157,6 +164,9 @@ impl Taking<'_> {
         let (theirs, ours) = (head.data_type, shard.data_type());
         if theirs != ours {
             return Err(Untaking::Type { theirs, ours });
+        }
+        if head.origin.cluster == self.cluster && head.origin.namespace != shard.namespace() {
+            return Err(Untaking::Sister(head.namespace));
         }
         if head.rows.is_none() {
             let missing = shard.vector().missing(&head.since);

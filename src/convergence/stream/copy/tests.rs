@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::form::{COPY_VERSION, CopyHead, Damage, Part, Reader, Writer};
+use super::form::{COPY_VERSION, CopyHead, Damage, Origin, Part, Reader, Writer};
 use crate::convergence::words::SnapshotPage;
 use crate::model::eventual::{
     Act, Actor, CellChange, DataType, Dot, Field, Hlc, Op, Removed, Vector, encode_op,
@@ -21,6 +21,7 @@ fn op(counter: u64) -> Op {
 fn copy() -> Vec<Bytes> {
     let head = CopyHead {
         namespace: "notes".to_owned(),
+        origin: Origin::default(),
         data_type: DataType::Set,
         source: A,
         since: Vector::default(),

@@ -14,7 +14,7 @@ use crate::placement::Topology;
 use crate::runtime::Rng;
 
 async fn export(world: &World, node: u64, since: &Vector) -> Vec<Bytes> {
-    let mut giving = Giving::begin(world.shard(node), "space", since.clone()).await.unwrap();
+    let mut giving = Giving::begin(world.shard(node), "space", world.homes(), since.clone()).await.unwrap();
     let mut copy = Vec::new();
     while let Some(bytes) = giving.next().await.unwrap() {
         copy.push(bytes);
@@ -25,7 +25,7 @@ async fn export(world: &World, node: u64, since: &Vector) -> Vec<Bytes> {
 async fn import(world: &World, node: u64, copy: &[Bytes]) -> Result<Taken, Untaken> {
     let exchange = world.life(node).streams.exchange(SPACE).unwrap();
     let pieces = copy.iter().cloned().map(Ok::<_, String>);
-    take(&exchange, stream::iter(pieces.collect::<Vec<_>>())).await
+    take(&exchange, world.homes(), stream::iter(pieces.collect::<Vec<_>>())).await
 }
 
 /// What one cluster's node has goes to the other's.

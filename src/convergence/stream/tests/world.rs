@@ -213,6 +213,11 @@ impl World {
         node.disk.power_cut(seed);
     }
 
+    /// What tells clusters apart.
+    pub(super) fn homes(&self) -> u64 {
+        u64::from(self.homes)
+    }
+
     pub(super) fn life(&self, id: u64) -> &Life {
         self.nodes[&id].life.as_ref().unwrap()
     }
