@@ -50,7 +50,9 @@ impl Copy {
     }
 
     /// The same as a stream.
-    pub fn into_stream(mut self) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + 'static {
+    pub fn into_stream(
+        mut self,
+    ) -> impl Stream<Item = Result<Bytes, ClientError>> + Send + 'static {
         async_stream::try_stream! {
             while let Some(bytes) = self.next().await? {
                 yield bytes;

@@ -80,10 +80,7 @@ pub(in super::super) async fn export(
     told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
 
-fn bytes_of(
-    mut giving: Giving,
-    place: Place,
-) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
+fn bytes_of(mut giving: Giving, place: Place) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     async_stream::try_stream! {
         while let Some(bytes) = giving.next().await.map_err(std::io::Error::other)? {
             yield bytes;
@@ -184,7 +181,8 @@ fn failure(untaken: Untaken) -> Failure {
         Untaking::Stop(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     let (detail, outcome) = if partly {
-        let detail = format!("{why}; a part of it was taken before that, and stays: import it again");
+        let detail =
+            format!("{why}; a part of it was taken before that, and stays: import it again");
         (detail, Outcome::Unknown)
     } else {
         (why.to_string(), Outcome::NotApplied)

@@ -56,12 +56,16 @@ pub enum Untaking {
         ours: DataType,
     },
     /// It is of another namespace of the same cluster.
-    #[error("it is a copy of another namespace of this cluster ({0:?}): their writes have the same \
-             names, and would be taken for each other")]
+    #[error(
+        "it is a copy of another namespace of this cluster ({0:?}): their writes have the same \
+             names, and would be taken for each other"
+    )]
     Sister(String),
     /// Something is missing before it.
-    #[error("it begins after {missing} writes that this node does not have: take that copy first, \
-             or write one that begins earlier")]
+    #[error(
+        "it begins after {missing} writes that this node does not have: take that copy first, \
+             or write one that begins earlier"
+    )]
     Gap {
         /// How many writes.
         missing: u64,
@@ -161,12 +165,12 @@ impl Taking<'_> {
 
     async fn begin(&mut self, head: Box<CopyHead>) -> Result<(), Untaking> {
         let shard = &self.exchange.shard;
+        if head.origin.cluster == self.cluster && head.origin.namespace != shard.namespace() {
+            return Err(Untaking::Sister(head.namespace));
+        }
         let (theirs, ours) = (head.data_type, shard.data_type());
         if theirs != ours {
             return Err(Untaking::Type { theirs, ours });
-        }
-        if head.origin.cluster == self.cluster && head.origin.namespace != shard.namespace() {
-            return Err(Untaking::Sister(head.namespace));
         }
         if head.rows.is_none() {
             let missing = shard.vector().missing(&head.since);

@@ -14,7 +14,8 @@ use crate::placement::Topology;
 use crate::runtime::Rng;
 
 async fn export(world: &World, node: u64, since: &Vector) -> Vec<Bytes> {
-    let mut giving = Giving::begin(world.shard(node), "space", world.homes(), since.clone()).await.unwrap();
+    let mut giving =
+        Giving::begin(world.shard(node), "space", world.homes(), since.clone()).await.unwrap();
     let mut copy = Vec::new();
     while let Some(bytes) = giving.next().await.unwrap() {
         copy.push(bytes);

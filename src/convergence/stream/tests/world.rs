@@ -127,8 +127,7 @@ impl World {
         let catalog = catalog(nodes, homes, data_type, topology);
         let catalog = watch::Sender::new(Some(Arc::new(catalog)));
         let rng = Rng::seeded(seed ^ 0x5eed);
-        let mut world =
-            Self { network, rng, catalog, homes, nodes: BTreeMap::new() };
+        let mut world = Self { network, rng, catalog, homes, nodes: BTreeMap::new() };
         for id in 1..=nodes {
             let clock = Arc::new(TestClock { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
             world.nodes.insert(id, Node { disk: SimDisk::new(), clock, life: None });
