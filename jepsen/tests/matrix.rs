@@ -27,8 +27,8 @@ const CELLS: &[(&str, &str, &str)] = &[
     ("watch", "partition,kill", "12s"),
     ("lock", "pause", "12s"),
     ("namespace", "partition,pause", "12s"),
-    ("converge", "partition", "6s"),
-    ("loss", "partition", "6s"),
+    ("converge", "partition", "8s"),
+    ("loss", "partition", "8s"),
 ];
 
 /// Runs of a cell before it fails for want of coverage.

@@ -81,8 +81,7 @@ impl Node {
             catalog: cellar.catalog.subscribe(),
             run: env.rng.next(),
         };
-        let shards = cellar.shards(config, env);
-        ShardFigures::register(&metrics, &shards);
+        let shards = shards(config, &cellar, env, &metrics);
         let plan = plan(config);
         let door =
             Arc::new(Door::new(cellar.identity, address.clone(), plan.founders.clone(), seen));
@@ -125,9 +124,8 @@ impl Node {
             convergence: ConvergeInbox::new(Arc::clone(&streams)),
         }));
         let router = http::router(service.clone(), &metrics, internal, FrontOptions::default());
-        let env = env.clone();
         Ok(Self {
-            env,
+            env: env.clone(),
             groups,
             inbox,
             router,
@@ -334,18 +332,6 @@ impl Node {
 }
 
 impl Cellar {
-    fn shards(&self, config: &Config, env: &Env) -> Arc<Shards> {
-        Shards::new(convergence::Foundation {
-            node: config.node,
-            home: convergence::home_of(self.identity.incarnation),
-            env: env.clone(),
-            log: self.log.clone(),
-            state: self.state.clone(),
-            log_bytes: config.log.eventual_bytes,
-            catalog: self.catalog.subscribe(),
-        })
-    }
-
     async fn open(
         config: &Config,
         mut ground: Ground,
@@ -393,6 +379,21 @@ impl Cellar {
         let catalog = Arc::new(watch::Sender::new(catalog));
         Ok((ground, Self { lock, disk, identity, log, state, catalog }))
     }
+}
+
+/// The shards of the eventual namespaces over what is on disk.
+fn shards(config: &Config, cellar: &Cellar, env: &Env, metrics: &Metrics) -> Arc<Shards> {
+    let shards = Shards::new(convergence::Foundation {
+        node: config.node,
+        home: convergence::home_of(cellar.identity.incarnation),
+        env: env.clone(),
+        log: cellar.log.clone(),
+        state: cellar.state.clone(),
+        log_bytes: config.log.eventual_bytes,
+        catalog: cellar.catalog.subscribe(),
+    });
+    ShardFigures::register(metrics, &shards);
+    shards
 }
 
 fn hex(text: &str) -> Option<u64> {

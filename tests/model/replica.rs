@@ -172,7 +172,7 @@ impl State {
                     self.head.beats.remove(&member);
                 }
             }
-            Record::Forgotten { .. } => {}
+            Record::Forgotten { .. } | Record::Closed | Record::Piece { .. } => {}
         }
     }
 
@@ -409,7 +409,7 @@ impl Replica {
             });
             cells.push((key.clone(), field, merged));
         }
-        self.log(Record::Merge(Merge { cells, lost }));
+        self.log(Record::Merge(Merge { cells, lost, ..Merge::default() }));
     }
 
     /// Writes down what is lost for good; gives what was new.

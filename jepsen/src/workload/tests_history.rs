@@ -44,6 +44,12 @@ impl Script {
         self.event(process, kind, f, answered.into())
     }
 
+    /// The last operation's events.
+    pub(crate) fn last_two(&mut self) -> &mut [Event] {
+        let from = self.history.events.len().saturating_sub(2);
+        self.history.events.get_mut(from..).unwrap_or_default()
+    }
+
     /// The history.
     pub(crate) fn history(&self) -> History {
         self.history.clone()

@@ -37,7 +37,7 @@ impl Checker for Availability {
     }
 
     fn check(&self, history: &History, _: Budget) -> Verdict {
-        let windows: Vec<Window> = windows(history).into_iter().filter(Window::bites).collect();
+        let windows: Vec<Window> = windows(history).into_iter().filter(is_fault).collect();
         let (links, others): (Vec<_>, Vec<_>) =
             windows.iter().partition(|window| LINKS.contains(&window.name.as_str()));
         let mut findings = Findings::default();
@@ -48,14 +48,13 @@ impl Checker for Availability {
             }
             let touches = |window: &&Window| {
                 let after = match window.name.as_str() {
-                    "heal" => 0,
                     "clock" => AFTERMATH_OF_CLOCKS,
                     _ => AFTERMATH,
                 };
                 operation.invoke.time <= window.end.saturating_add(after)
                     && ended(&operation) >= window.begin.saturating_sub(LEAD)
             };
-            if others.iter().any(|window| touches(window)) {
+            if others.iter().any(touches) {
                 excused += 1;
                 continue;
             }
@@ -83,6 +82,11 @@ impl Checker for Availability {
         // Where something else was broken all the time there is nothing to say against it either.
         findings.verdict(self.name(), judged.max(excused), fine, figures)
     }
+}
+
+/// Whether it may be why an operation was not answered; the end of all faults is noted among them.
+fn is_fault(window: &Window) -> bool {
+    window.bites() && window.name != "heal"
 }
 
 fn refused(operation: &Operation<'_>, is_cut: bool, findings: &mut Findings) {

@@ -227,11 +227,10 @@ fn accounted(key: i64, record: &Key<'_>, place: usize, end: &End<'_>, findings: 
         })
     };
     match first.word {
-        "current" => {
-            if seen_by(true).is_some() {
-                tell("replaced-and-current", "is current, and a later write replaced it".into());
-            }
+        "current" if seen_by(true).is_some() => {
+            tell("replaced-and-current", "is current, and a later write replaced it".into());
         }
+        "current" => {}
         "superseded" => {
             if seen_by(false).is_none() {
                 tell(

@@ -9,6 +9,11 @@
 //! knew them already; without rivals its parent is certain. A node knows what it took, what it showed,
 //! and, since a write is never applied before what it replaces, all that these had been shown.
 //!
+//! A rival may have been sent long before and still not be there, as while links are cut. So rivals are
+//! left out of which it is proved that they had not come: a node that shows what a write `y` has certainly
+//! replaced does not have `y`, and hence nothing that was sent later to `y`'s node, since each node's
+//! writes come in their order. (Only where no node was started again: a new start is a new writer.)
+//!
 //! Promises: what is called certain is so however the network behaved and whatever clocks said. Relies
 //! on nobody deleting.
 
@@ -16,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::doubts::Doubts;
 use crate::history::{Event, History, Kind, Operation, Value};
+use crate::report::{Outcome, windows};
 use crate::workload::finding::{at, ended, extra, extra_number};
 
 /// A write that was not refused.
@@ -38,6 +44,13 @@ impl Write<'_> {
     /// Whether it is known what it replaced.
     pub(super) fn is_certain(&self) -> bool {
         self.kind == Kind::Ok && self.rivals.is_empty()
+    }
+
+    /// When it was sent, or soon before.
+    fn sent(&self) -> u64 {
+        let told = self.operation.complete.and_then(|event| extra_number(event, "sent-us"));
+        let nanos = told.unwrap_or(0).saturating_mul(1000);
+        self.operation.invoke.time.saturating_add(nanos)
     }
 
     /// Whether it may have replaced this one, having been shown it.
@@ -85,21 +98,95 @@ pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, K
         let Some(known) = keys.get_mut(&key) else { continue };
         if let ("read" | "write", Some(node)) = (operation.invoke.f.as_str(), event.node) {
             let shown = known.shown_by(event);
-            glances.entry(key).or_default().push(Glance { time: event.time, node, shown });
+            let began = operation.invoke.time;
+            glances.entry(key).or_default().push(Glance { began, time: event.time, node, shown });
         }
     }
     for (key, known) in &mut keys {
         known.find_parents();
         known.find_rivals(glances.get(key).map(Vec::as_slice).unwrap_or_default());
     }
+    if doubts.is_empty() && !starts_again(history) {
+        for _ in 0..ROUNDS {
+            let lacks = Lacks::of(&keys, &glances);
+            keys.values_mut().for_each(|key| lacks.sharpen(key));
+        }
+    }
     keys
+}
+
+/// What is certain once makes more certain.
+const ROUNDS: usize = 3;
+/// Faults after which all writers are who they were.
+const KEEPING: &[&str] = &["partition", "packet", "pause", "clock", "heal"];
+
+/// Whether nodes may have been started again.
+fn starts_again(history: &History) -> bool {
+    windows(history).iter().any(|window| {
+        window.outcome != Outcome::Skipped && !KEEPING.contains(&window.name.as_str())
+    })
 }
 
 /// A node has shown a write.
 struct Glance {
+    /// The request was sent no earlier, ...
+    began: u64,
+    /// ... and answered by then.
     time: u64,
     node: u32,
     shown: Option<usize>,
+}
+
+/// What nodes certainly lacked: by reader and writer, when, and from which time on the writer's writes.
+#[derive(Default)]
+struct Lacks(BTreeMap<(u32, u32), BTreeMap<u64, u64>>);
+
+impl Lacks {
+    fn of(keys: &BTreeMap<i64, Key<'_>>, glances: &BTreeMap<i64, Vec<Glance>>) -> Self {
+        let mut all: BTreeMap<(u32, u32), Vec<(u64, u64)>> = BTreeMap::new();
+        for (key, known) in keys {
+            // By the write that was replaced: who replaced it, and when that was answered.
+            let mut replaced: BTreeMap<usize, Vec<(u32, u64)>> = BTreeMap::new();
+            for write in known.writes.iter().filter(|write| write.is_certain()) {
+                if let (Some(shown), Some(node)) = (write.shown, node_of(write)) {
+                    replaced.entry(shown).or_default().push((node, ended(&write.operation)));
+                }
+            }
+            for glance in glances.get(key).into_iter().flatten() {
+                let replaced = glance.shown.and_then(|shown| replaced.get(&shown));
+                for (writer, answered) in replaced.into_iter().flatten() {
+                    let pair = (glance.node, *writer);
+                    all.entry(pair).or_default().push((glance.began, *answered));
+                }
+            }
+        }
+        // What was lacking at one time was lacking before.
+        let least = |mut seen: Vec<(u64, u64)>| {
+            seen.sort_unstable_by(|a, b| b.cmp(a));
+            let mut least = u64::MAX;
+            let down = seen.into_iter().map(|(at, since)| {
+                least = least.min(since);
+                (at, least)
+            });
+            down.collect::<BTreeMap<u64, u64>>()
+        };
+        Self(all.into_iter().map(|(pair, seen)| (pair, least(seen))).collect())
+    }
+
+    /// Leaves out rivals that had not come by the time of the answer.
+    fn sharpen(&self, key: &mut Key<'_>) {
+        let sent: Vec<(Option<u32>, u64, Kind)> =
+            key.writes.iter().map(|write| (node_of(write), write.sent(), write.kind)).collect();
+        for write in key.writes.iter_mut().filter(|write| write.kind == Kind::Ok) {
+            let (node, answered) = (node_of(write), ended(&write.operation));
+            write.rivals.retain(|rival| {
+                let Some((Some(writer), sent, _)) = sent.get(*rival) else { return true };
+                let lacks = node.and_then(|node| self.0.get(&(node, *writer)));
+                let lacks = lacks.and_then(|lacks| lacks.range(answered..).next());
+                lacks.is_none_or(|(_, since)| sent < since)
+            });
+        }
+    }
 }
 
 fn told<'a>(operation: &Operation<'a>, name: &str) -> Option<&'a Value> {
@@ -314,6 +401,34 @@ mod tests {
         read.with("shown", "r21").with("shown-value", 21);
         write(&mut script, 10, 1, Some(21));
         assert_eq!(record(&script)[2], (Some(1), vec![]));
+    }
+
+    #[test]
+    fn a_rival_that_had_not_come_is_none() {
+        let mut script = Script::default();
+        write(&mut script, 10, 1, None);
+        // Node 2's first write replaces 10 for certain; its second one is sent later.
+        write(&mut script, 20, 2, Some(10));
+        write(&mut script, 21, 2, Some(20));
+        write(&mut script, 11, 1, Some(10));
+        assert_eq!(record(&script)[3], (Some(0), vec![1, 2]));
+        // Another key: node 1 still shows what node 2 has replaced there before.
+        let mut other = Script::default();
+        let mut keyed = |value: i64, at_node: u32, shown: Option<i64>, key: i64| {
+            write(&mut other, value, at_node, shown);
+            for event in other.last_two() {
+                event.value = Value::keyed(key, value);
+            }
+        };
+        keyed(50, 1, None, 2);
+        keyed(51, 2, Some(50), 2);
+        keyed(10, 1, None, 1);
+        keyed(20, 2, Some(10), 1);
+        keyed(11, 1, Some(10), 1);
+        keyed(52, 1, Some(50), 2);
+        let history = other.history();
+        let keys = keys(&history, &Doubts::default());
+        assert_eq!(keys[&1].writes[2].rivals, BTreeSet::new());
     }
 
     #[test]

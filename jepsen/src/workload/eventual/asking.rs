@@ -21,7 +21,7 @@ use crate::workload::place::{PAUSE, patiently};
 use crate::workload::{Completion, Ending, make};
 
 /// How long nodes that can hear each other may take to become equal, and to know all final fates.
-const EQUAL_WITHIN: Duration = Duration::from_secs(90);
+const EQUAL_WITHIN: Duration = Duration::from_secs(60);
 /// Requests at a time when many are asked.
 const AT_A_TIME: usize = 16;
 /// Conflicts of a page.

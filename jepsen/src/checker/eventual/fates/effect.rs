@@ -33,7 +33,7 @@ impl Bounds {
         let lost: BTreeSet<i64> = recorded.iter().map(|(_, value)| *value).collect();
         let shown = |place: usize| key.writes.iter().any(|write| write.shown == Some(place));
         // A write without an answer has happened if anything shows it, and may have otherwise.
-        let (mut sure, mut possible) = (0, 0);
+        let (mut sure, mut possible) = (0_u64, 0_u64);
         for (place, write) in key.writes.iter().enumerate() {
             let traced = lost.contains(&write.value)
                 || shown(place)
@@ -45,7 +45,7 @@ impl Bounds {
         let mut chains = Chains { key, fates, known: BTreeMap::new() };
         let place = key.writes.iter().position(|w| w.receipt.is_some() && w.receipt == current);
         let (shortest, longest) = place.map_or((0, 0), |place| chains.of(place));
-        self.least += (sure + 0_u64).saturating_sub(longest);
+        self.least += sure.saturating_sub(longest);
         self.most += (sure + possible).saturating_sub(shortest);
     }
 }

@@ -1,3 +1,5 @@
+//! Histories made by hand, in which nodes tell the truth about losses, or one untruth.
+
 use super::*;
 use crate::verdict::Validity;
 use crate::workload::tests_history::Script;

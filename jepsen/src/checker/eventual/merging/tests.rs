@@ -1,3 +1,5 @@
+//! Histories made by hand: sums, sets and maps as they must be, and with one thing lost.
+
 use super::*;
 use crate::verdict::Validity;
 use crate::workload::tests_history::Script;
