@@ -9,7 +9,9 @@
 //! serves a [`Config`], which `main` hands over.
 
 mod bench;
+mod bridge;
 mod cluster;
+mod copies;
 mod dev;
 mod eventual;
 mod export;
@@ -348,6 +350,10 @@ mod tests {
             "tetrarch ns convergence --ns notes --json",
             "tetrarch ns receipt --ns notes k 1-00000001-7.9",
             "tetrarch ns restore --ns notes k 1-00000001-7.9",
+            "tetrarch ns export notes --since AQ notes.copy",
+            "tetrarch ns export notes --since-of http://127.0.0.1:7201 -",
+            "tetrarch ns import notes notes.copy --json",
+            "tetrarch ns bridge notes --to http://a:1,http://b:2 --to-ns more --interval 5s --once",
             "tetrarch kv txn file",
             "tetrarch kv batch - --quiet --idempotency-key b",
             "tetrarch kv txn --idempotency-key t file",
@@ -378,6 +384,8 @@ mod tests {
             "tetrarch kv scan --limit 0",
             "tetrarch kv set-add --ns members club",
             "tetrarch ns create --topology star notes",
+            "tetrarch ns export notes --since AQ --since-of http://a:1 notes.copy",
+            "tetrarch ns bridge notes",
         ] {
             parse(line).unwrap_err();
         }

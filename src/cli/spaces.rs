@@ -92,6 +92,8 @@ pub(super) enum NsCommand {
     },
     #[command(flatten)]
     Loss(super::eventual::LossCommand),
+    #[command(flatten)]
+    Copy(super::copies::CopyCommand),
     /// Removes one with all its keys.
     Delete {
         #[command(flatten)]
@@ -148,6 +150,7 @@ pub(super) async fn run(command: NsCommand, env: &Env) -> Result<(), Failure> {
             show(&[space.map_err(|error| Failure::write(&error))?], asked.json);
         }
         NsCommand::Loss(command) => super::eventual::losses(command, env).await?,
+        NsCommand::Copy(command) => super::copies::run(command, env).await?,
         NsCommand::Delete { asked, yes, name } => {
             if !yes {
                 confirm(&name)?;

@@ -38,6 +38,18 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// All of an answer.
+    pub(super) async fn read(
+        mut response: reqwest::Response,
+        endpoint: &str,
+    ) -> Result<Self, ClientError> {
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let body = read_body(&mut response, status).await;
+        let body = body.map_err(|error| broken(endpoint, &error))?;
+        Ok(Self { status, body, endpoint: endpoint.to_owned(), headers, stream: None })
+    }
+
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name)?.to_str().ok().map(str::to_owned)

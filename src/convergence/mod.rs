@@ -37,7 +37,9 @@ use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
 pub use registry::{Foundation, Shards};
 pub use shard::{Part, Shard};
-pub use stream::{ConvergeInbox, Convergence, Lag, MemberState, StreamMetrics, Streams, Verdict};
+pub use stream::{
+    ConvergeInbox, Convergence, Exchange, Lag, MemberState, StreamMetrics, Streams, Verdict, copy,
+};
 pub use sums::Figures;
 pub use words::{
     Audit, Base, BucketSet, ConflictPage, Digest, FateView, Heads, Heard, KeyPage, LogGone, Logged,

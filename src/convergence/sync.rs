@@ -147,6 +147,11 @@ fn empty(buckets: Option<Arc<BucketSet>>) -> SnapshotPage {
 }
 
 impl SnapshotPage {
+    /// Whether no page comes before it.
+    pub fn is_first(&self) -> bool {
+        self.from == rows::all_cells().start
+    }
+
     fn add_cell(&mut self, row: &Bytes, value: &Bytes) -> Result<usize, ReadError> {
         let (key, field, cell) = decode_cell(row, value)?;
         if !is_wanted(self.buckets.as_ref(), &key) {

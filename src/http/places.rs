@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::runtime::limits::{
-    BATCHES_MAX, HTTP_SLOW_BODIES_MAX, LOCK_WAITS_MAX, SCAN_STREAMS_MAX, WATCHES_MAX,
+    BATCHES_MAX, COPIES_MAX, HTTP_SLOW_BODIES_MAX, LOCK_WAITS_MAX, SCAN_STREAMS_MAX, WATCHES_MAX,
 };
 
 use super::FrontOptions;
@@ -41,6 +41,7 @@ pub(super) struct Places {
     #[allow(dead_code, reason = "for scans and watches")]
     scans: Arc<Semaphore>,
     lock_waits: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
     pub(super) slow_bodies: SlowBodies,
 }
 
@@ -53,6 +54,7 @@ impl Places {
             batches: of(BATCHES_MAX),
             scans: of(SCAN_STREAMS_MAX),
             lock_waits: of(LOCK_WAITS_MAX),
+            copies: of(COPIES_MAX),
             slow_bodies: SlowBodies::new(HTTP_SLOW_BODIES_MAX.min(options.requests_max)),
         }
     }
@@ -87,6 +89,12 @@ impl Places {
     pub(super) fn scan(&self) -> Result<Place, Failure> {
         taken(&self.scans)
             .ok_or_else(|| Failure::overloaded("this node streams as many scans as it can"))
+    }
+
+    /// A place for a copy that is taken in.
+    pub(super) fn copy(&self) -> Result<Place, Failure> {
+        taken(&self.copies)
+            .ok_or_else(|| Failure::overloaded("this node takes in as many copies as it can"))
     }
 
     /// A place for who waits for a lock.

@@ -10,7 +10,7 @@ use crate::wire::{
     REPLACE_PATH, ROUTE_PATH,
 };
 
-use super::eventual::{convergence, losses};
+use super::eventual::{convergence, copies, losses};
 use super::places::Bound;
 use super::{
     Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, txn, watch,
@@ -66,6 +66,9 @@ table! {
     "/v1/ns/{ns}/conflicts/totals", Request: get losses::totals;
     "/v1/ns/{ns}/conflicts/{receipt}/restore", Request: post losses::restore;
     "/v1/ns/{ns}/convergence", Request: get convergence::convergence;
+    "/v1/ns/{ns}/vector", Request: get copies::vector;
+    "/v1/ns/{ns}/export", Own: post copies::export;
+    "/v1/ns/{ns}/import", Own: post copies::import;
     "/v1/ns/{ns}/txn", Request: post txn::txn;
     "/v1/ns/{ns}/batch", Own: post batch::batch;
     "/v1/ns/{ns}/locks/{*name}", Request:

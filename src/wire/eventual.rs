@@ -233,3 +233,30 @@ pub struct ConvergenceLag {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
 }
+
+/// What a node has heard of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VectorView {
+    /// What the namespace's values are: `lww`, `mv`, `counter`, `set` or `map`.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// Which node says so.
+    pub node: u64,
+    /// All of which it has heard: for `since` of an export, or `min_vector` of a read.
+    pub vector: String,
+}
+
+/// What came of a copy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportView {
+    /// Writes that were news.
+    pub applied: u64,
+    /// Writes that were known.
+    pub known: u64,
+    /// Writes that wait, for others that they build on or because their clock is ahead.
+    pub waiting: u64,
+    /// Whether it held rows instead of writes: its writer's log did not reach back.
+    pub by_rows: bool,
+    /// What the node has heard of now.
+    pub vector: String,
+}

@@ -27,8 +27,8 @@ pub use cluster::{
 };
 pub use eventual::{
     Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
-    FieldOps, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals, ReceiptView,
-    Restored, Sibling,
+    FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals,
+    ReceiptView, Restored, Sibling, VectorView,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{
@@ -78,6 +78,8 @@ pub const REQUEST_TIMEOUT: &str = "request-timeout";
 pub const REQUEST_ID: &str = "request-id";
 /// Media type of a stream of JSON values, one a line.
 pub const NDJSON: &str = "application/x-ndjson";
+/// Media type of a copy of an eventual namespace.
+pub const COPY_TYPE: &str = "application/vnd.tetrarch.copy";
 /// Media type of a patch after RFC 7396.
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Media type of a patch after RFC 6902.

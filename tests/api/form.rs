@@ -4,7 +4,7 @@
 //! the cluster or the moment (indexes, groups, nodes, ids, times, cursors) is replaced by its kind.
 
 /// Members of JSON bodies, and headers, whose numbers no two clusters share.
-const NUMBERS: [&str; 33] = [
+const NUMBERS: [&str; 34] = [
     "group",
     "index",
     "revision",
@@ -26,6 +26,7 @@ const NUMBERS: [&str; 33] = [
     "node",
     "term",
     "committed",
+    "known",
     "applied",
     "last",
     "uptime_ms",

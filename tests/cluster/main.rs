@@ -17,6 +17,7 @@
 mod support;
 
 mod any_node;
+mod bridge;
 mod eventual;
 mod everyone_dies;
 mod forgetful;

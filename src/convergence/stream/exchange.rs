@@ -20,7 +20,7 @@ use super::skew::{Skew, Skewed};
 use crate::convergence::shard::Shard;
 use crate::convergence::words::{Digest, Stop};
 use crate::model::NodeId;
-use crate::model::eventual::{Actor, Dot, Op, Vector};
+use crate::model::eventual::{Actor, Dot, Member, Op, Vector};
 use crate::runtime::{Env, Moment};
 
 /// One namespace's part of all streams.
@@ -41,6 +41,8 @@ pub struct Exchange {
     /// Peers over whose links somebody asked for a pass.
     asked: Mutex<BTreeSet<NodeId>>,
     asking: Notify,
+    /// Actors of other clusters, whose operations come in at this node.
+    adopted: Mutex<BTreeSet<Actor>>,
 }
 
 /// What is known of a peer in one namespace.
@@ -62,6 +64,17 @@ pub(super) enum Intake {
     Overflow,
 }
 
+/// What came of operations of a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Copied {
+    /// Applied.
+    pub(super) applied: u64,
+    /// Known before.
+    pub(super) known: u64,
+    /// Not applied yet, of all that came in any way.
+    pub(super) waiting: u64,
+}
+
 impl Exchange {
     /// The exchange of a shard.
     pub fn new(shard: Shard, env: Env, metrics: StreamMetrics) -> Self {
@@ -78,6 +91,7 @@ impl Exchange {
             under_way: RwLock::default(),
             asked: Mutex::default(),
             asking: Notify::new(),
+            adopted: Mutex::default(),
         }
     }
 
@@ -103,6 +117,57 @@ impl Exchange {
         drop(under_way);
         self.release().await?;
         Ok(Intake::Taken)
+    }
+
+    /// Takes operations out of a copy; `None` when too many would have to wait.
+    pub(super) async fn take_copied(&self, ops: Vec<Op>) -> Result<Option<Copied>, Stop> {
+        let under_way = self.under_way.read().await;
+        let before = self.shard.vector();
+        let (mut fresh, mut late) = (Vec::with_capacity(ops.len()), Vec::new());
+        let mut copied = Copied::default();
+        {
+            let (now, wall_ms) = (self.env.clock.now(), self.env.clock.wall_ms());
+            let sync_to = self.sync_to.lock();
+            let mut skew = self.skew.lock();
+            for op in ops {
+                if before.covers(op.dot) {
+                    copied.known += 1;
+                } else if comes_with_rows(sync_to.as_ref(), &op)
+                    || skew.must_wait(&op, now, wall_ms)
+                {
+                    late.push(op);
+                } else {
+                    fresh.push(op);
+                }
+            }
+        }
+        self.adopt(fresh.iter().chain(&late).map(|op| op.dot.actor));
+        if !fresh.is_empty() {
+            let received = self.shard.receive(fresh).await?;
+            copied.applied = received.applied;
+            copied.known += received.known;
+            late.extend(received.early);
+        }
+        if self.hold_back(late).is_err() {
+            return Ok(None);
+        }
+        drop(under_way);
+        self.release().await?;
+        copied.waiting = u64::try_from(self.held()).unwrap_or(u64::MAX);
+        Ok(Some(copied))
+    }
+
+    /// Operations of these actors come in here from outside of the cluster: other nodes hear of them
+    /// from here as of this node's own, or else only after they were found to lack them.
+    pub(super) fn adopt(&self, actors: impl Iterator<Item = Actor>) {
+        let members = self.shard.part().members;
+        let foreign = actors.filter(|actor| !members.all.contains(&Member::from(*actor)));
+        self.adopted.lock().extend(foreign);
+    }
+
+    /// Whether an actor's operations come in here from outside of the cluster.
+    pub(super) fn is_adopted(&self, actor: Actor) -> bool {
+        self.adopted.lock().contains(&actor)
     }
 
     /// What of a batch is new and may pass; what must wait for its time waits.
@@ -270,6 +335,11 @@ impl Exchange {
     /// The right to take rows from a peer, if nobody has it.
     pub(super) fn may_sync(&self) -> Option<SemaphorePermit<'_>> {
         self.syncing.try_acquire().ok()
+    }
+
+    /// The right to take rows, once nobody else has it.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.syncing.acquire().await.ok()
     }
 
     /// Waits until no rows are being taken.

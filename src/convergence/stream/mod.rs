@@ -7,7 +7,7 @@
 //!     |   ^
 //!     |   | message    ops, vectors, credit; or rows, when the log does not reach back
 //!     v   |
-//!   source   (one for each namespace and subscriber)
+//!   source   (one for each namespace and subscriber)        copy   the same in a file, for any cluster
 //! ```
 //!
 //! Why it exists: *my log, minus what your vector covers* is all that replication needs; on any links,
@@ -19,6 +19,7 @@
 //! refuse what does not follow, and on `peer` for streams that break rather than have gaps.
 
 mod clocks;
+pub mod copy;
 mod exchange;
 mod follow;
 mod hold;

@@ -53,6 +53,11 @@ impl Relay {
         is_own || self.grafted.contains(&actor) || (self.all && !self.pruned.contains(&actor))
     }
 
+    /// Whether the reader has said that an actor's operations come in time another way.
+    pub(super) fn is_pruned(&self, actor: Actor) -> bool {
+        self.pruned.contains(&actor)
+    }
+
     /// The reader gets an actor's operations in time another way.
     pub(super) fn prune(&mut self, actor: Actor) {
         self.grafted.remove(&actor);

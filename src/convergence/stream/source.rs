@@ -206,8 +206,15 @@ impl Source {
         let mut chosen = Vec::with_capacity(ops.len());
         for op in ops {
             let actor = op.dot.actor;
-            let is_had = known.covers(op.dot) || self.sent.covers(op.dot);
-            if is_had || !self.relay.is_eager(actor, self.exchange.is_own(actor)) {
+            let had = known.of(actor).max(self.sent.of(actor));
+            if op.dot.counter <= had {
+                continue;
+            }
+            // What came in here from outside has no other way; but no gap may be passed over.
+            let is_adopted = op.dot.counter == had + 1
+                && !self.relay.is_pruned(actor)
+                && self.exchange.is_adopted(actor);
+            if !is_adopted && !self.relay.is_eager(actor, self.exchange.is_own(actor)) {
                 continue;
             }
             self.sent.0.insert(actor, op.dot.counter);

@@ -389,3 +389,12 @@ pub(in super::super) struct WatchHeaders {
     #[param(rename = "Prefer", max_length = 255)]
     prefer: Option<String>,
 }
+
+/// What an export leaves out.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct ExportQuery {
+    /// Leaves out what whoever takes it has: a `KV-Vector`. Without it everything is in it.
+    #[param(max_length = 65_536)]
+    since: Option<String>,
+}

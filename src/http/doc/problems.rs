@@ -60,6 +60,18 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, MANY],
         "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW, MANY],
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
+        "get_vector" | "export_copy" => &[EVERY, GROUP, SPACE],
+        "import_copy" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            &[
+                (408, &["request_timeout"]),
+                (409, &["copy_gap", "copy_mismatch", "read_replica"]),
+                (415, &["unsupported_media_type"]),
+                (422, &["copy_damaged"]),
+            ],
+        ],
         "get_convergence" => &[EVERY, GROUP, SPACE],
         "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
         "list_conflicts" => &[

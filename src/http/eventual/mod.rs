@@ -4,6 +4,7 @@
 //! ```text
 //!   keys, change, scan, batch ---> here (is it eventual?) ---> keys, scan, batch of this page
 //!   receipts, conflicts, convergence ---> losses, convergence
+//!   vector, export, import ---> copies
 //! ```
 //!
 //! Promises: what the mode cannot keep is refused with 422 `mode_unsupported` before anything is
@@ -13,6 +14,7 @@
 pub(super) mod asks;
 pub(super) mod batch;
 pub(super) mod convergence;
+pub(super) mod copies;
 pub(super) mod keys;
 pub(super) mod losses;
 pub(super) mod scan;

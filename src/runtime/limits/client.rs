@@ -84,3 +84,9 @@ pub const DEV_NODES_MAX: u64 = 15;
 
 /// Keys that the load tool writes and later checks by sample.
 pub const BENCH_KEYS_MAX: u64 = 10_000_000;
+
+/// A copy of which nothing moves for so long has failed: longer than a node waits for it.
+pub const CLIENT_COPY_SILENCE_MAX: Duration = Duration::from_secs(40);
+
+/// Longest pause of a bridge whose other side does not answer.
+pub const BRIDGE_PAUSE_MAX: Duration = Duration::from_secs(5);

@@ -94,3 +94,17 @@ pub const EVENTUAL_LOG_BYTES_MIN: u64 = 1024 * 1024;
 
 /// Passes that an audit makes while writes go on, before it makes one that they wait for.
 pub const AUDIT_TRIES: usize = 3;
+
+/// Bytes of one part of a copy. A page of rows ends after its bounds, but a cell is never cut: it may
+/// be a hundred siblings of the longest values.
+pub const COPY_FRAME_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Copies that a node takes in at the same time: each may hold a part of the longest length.
+pub const COPIES_MAX: usize = 4;
+
+/// How long nothing may come of a copy that is taken in. Whoever writes it may have to pass over much
+/// of a log that the other has.
+pub const COPY_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How long the taking of a copy of rows waits for another state sync, which it must not run beside.
+pub const COPY_TURN_MAX: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@
 //! outcome. Relies on `convergence` for the shards; knows no JSON.
 
 mod batch;
+mod copies;
 mod keys;
 mod losses;
 mod scan;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::convergence::{Convergence, Shard, Shards, Streams};
+use crate::convergence::{Convergence, Exchange, Shard, Shards, Streams};
 use crate::model::NamespaceId;
 use crate::runtime::Moment;
 
@@ -20,6 +20,9 @@ pub trait EventualWing: Send + Sync {
 
     /// Changes whenever a shard comes or goes.
     fn changed(&self) -> watch::Receiver<u64>;
+
+    /// What takes in copies of a namespace; `None` when it is not here.
+    fn exchange(&self, namespace: NamespaceId) -> Option<Arc<Exchange>>;
 
     /// Asks every node that holds a namespace what it has; `None` when it is not here.
     async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence>;
@@ -33,6 +36,10 @@ impl EventualWing for (Arc<Shards>, Arc<Streams>) {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed()
+    }
+
+    fn exchange(&self, namespace: NamespaceId) -> Option<Arc<Exchange>> {
+        self.1.exchange(namespace)
     }
 
     async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence> {
@@ -61,6 +68,10 @@ impl EventualWing for NoShards {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
+    }
+
+    fn exchange(&self, _: NamespaceId) -> Option<Arc<Exchange>> {
+        None
     }
 
     async fn convergence(&self, _: NamespaceId, _: Moment) -> Option<Convergence> {

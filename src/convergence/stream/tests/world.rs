@@ -71,13 +71,15 @@ pub(super) struct World {
     pub(super) network: MemoryNetwork,
     pub(super) rng: Rng,
     catalog: watch::Sender<Option<Arc<Catalog>>>,
+    /// What directories' numbers begin after: no two clusters have the same.
+    homes: u32,
     pub(super) nodes: BTreeMap<u64, Node>,
 }
 
-fn catalog(nodes: u64, data_type: DataType, topology: Topology) -> Catalog {
+fn catalog(nodes: u64, homes: u32, data_type: DataType, topology: Topology) -> Catalog {
     let entry = |node: u64| NodeEntry {
         address: format!("memory:{node}"),
-        incarnation: Incarnation(node),
+        incarnation: Incarnation(u64::from(homes) + node),
         state: NodeState::Active,
     };
     let space = NamespaceEntry {
@@ -109,11 +111,23 @@ impl World {
         data_type: DataType,
         topology: Topology,
     ) -> Self {
+        Self::apart(seed, nodes, 0, data_type, topology).await
+    }
+
+    /// The same as a cluster that has nothing to do with others.
+    pub(super) async fn apart(
+        seed: u64,
+        nodes: u64,
+        homes: u32,
+        data_type: DataType,
+        topology: Topology,
+    ) -> Self {
         let network = MemoryNetwork::new(seed);
         network.set_delay(Duration::from_millis(1), Duration::from_millis(20));
-        let catalog = watch::Sender::new(Some(Arc::new(catalog(nodes, data_type, topology))));
-        let mut world =
-            Self { network, rng: Rng::seeded(seed ^ 0x5eed), catalog, nodes: BTreeMap::new() };
+        let catalog = catalog(nodes, homes, data_type, topology);
+        let catalog = watch::Sender::new(Some(Arc::new(catalog)));
+        let rng = Rng::seeded(seed ^ 0x5eed);
+        let mut world = Self { network, rng, catalog, homes, nodes: BTreeMap::new() };
         for id in 1..=nodes {
             let clock = Arc::new(TestClock { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
             world.nodes.insert(id, Node { disk: SimDisk::new(), clock, life: None });
@@ -164,7 +178,7 @@ impl World {
         });
         let shards = Shards::new(Foundation {
             node: NodeId(id),
-            home: u32::try_from(id).unwrap(),
+            home: self.homes + u32::try_from(id).unwrap(),
             env: env.clone(),
             log: log.clone(),
             state,
@@ -196,6 +210,11 @@ impl World {
         // Everything that it was doing comes to its end.
         sleep(Duration::from_millis(50)).await;
         node.disk.power_cut(seed);
+    }
+
+    /// What tells clusters apart.
+    pub(super) fn homes(&self) -> u64 {
+        u64::from(self.homes)
     }
 
     pub(super) fn life(&self, id: u64) -> &Life {
