@@ -66,6 +66,7 @@ pub(super) async fn run(command: CopyCommand, env: &Env) -> Result<(), Failure> 
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "the file is the user's, not the node's")]
 async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
     let reach = &args.asked.reach;
     let read = |error| Failure::read(&error);
@@ -110,6 +111,7 @@ async fn pour(mut copy: Copy, to: &mut impl Write, path: &Path) -> Result<u64, F
     Ok(bytes)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the file is the user's, not the node's")]
 fn pieces(
     path: &Path,
 ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + 'static, Failure> {
