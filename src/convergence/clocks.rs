@@ -1,9 +1,11 @@
 //! How far this node's clock is ahead of the others'.
 //!
 //! Why it exists: where the later write wins, a clock that runs ahead wins unfairly; such a node refuses
-//! to write there. What others say of their clocks arrives late, which makes this node seem to lead: so
-//! of several comparisons with a peer the smallest counts, and old ones count no more: a node that is
-//! cut off goes on writing. Promises: one peer with a wrong clock among several fences nobody.
+//! to write there. A peer is asked for its time, and its answer is compared with this node's time when it
+//! asked: however long the question was on its way, the difference is never more than the lead. So
+//! of several comparisons with a peer the largest counts. Old ones count no more: a node that is cut
+//! off goes on writing. Promises: delay fences nobody; one peer with a wrong clock among several
+//! fences nobody.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,7 +22,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Heard what a peer's clock said just now.
+    /// Heard what a peer's clock said when it was asked; `mine_ms` is this node's time of asking.
     pub(super) fn heard(&self, node: NodeId, theirs_ms: u64, mine_ms: u64, now: Moment) {
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         let mut samples = self.samples.lock();
@@ -39,8 +41,8 @@ impl Clocks {
             of_node.retain(|(at, _)| now.since(*at) <= CLOCK_SAMPLE_KEPT);
         }
         samples.retain(|_, of_node| !of_node.is_empty());
-        let least = |of_node: &VecDeque<(Moment, i64)>| of_node.iter().map(|(_, lead)| *lead).min();
-        let mut leads: Vec<i64> = samples.values().filter_map(least).collect();
+        let most = |of_node: &VecDeque<(Moment, i64)>| of_node.iter().map(|(_, lead)| *lead).max();
+        let mut leads: Vec<i64> = samples.values().filter_map(most).collect();
         leads.sort_unstable();
         let median = leads.get(leads.len().saturating_sub(1) / 2).copied().unwrap_or(0);
         u64::try_from(median).unwrap_or(0)
@@ -58,9 +60,14 @@ mod tests {
     #[test]
     fn delay_does_not_make_a_node_lead() {
         let clocks = Clocks::default();
-        clocks.heard(NodeId(2), 1_000, 3_000, NOW);
-        clocks.heard(NodeId(2), 2_990, 3_000, NOW);
-        assert_eq!(clocks.lead_ms(NOW), 10);
+        // Asked at 1,000, answered by an equal clock when 2,000 ms had passed on the way.
+        clocks.heard(NodeId(2), 3_000, 1_000, NOW);
+        assert_eq!(clocks.lead_ms(NOW), 0);
+        // A clock that is 700 ms behind, first over a slow way and then over a quick one.
+        clocks.heard(NodeId(3), 2_300, 1_000, NOW);
+        clocks.heard(NodeId(3), 4_310, 5_000, NOW);
+        clocks.heard(NodeId(2), 4_310, 5_000, NOW);
+        assert_eq!(clocks.lead_ms(NOW), 690);
     }
 
     #[test]

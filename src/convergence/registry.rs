@@ -125,10 +125,9 @@ impl Shards {
         self.changed.subscribe()
     }
 
-    /// Heard what a node's wall clock said just now.
-    pub fn clock_heard(&self, node: NodeId, wall_ms: u64) {
-        let clock = &self.base.env.clock;
-        self.clocks.heard(node, wall_ms, clock.wall_ms(), clock.now());
+    /// Heard what a node's wall clock said when it was asked, at `asked_ms` of this node's own.
+    pub fn clock_heard(&self, node: NodeId, wall_ms: u64, asked_ms: u64) {
+        self.clocks.heard(node, wall_ms, asked_ms, self.base.env.clock.now());
     }
 
     /// By how much this node's clock leads the others', in milliseconds.

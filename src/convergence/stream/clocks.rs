@@ -2,8 +2,8 @@
 //!
 //! Why it exists: a writer from the future wins against every concurrent one; it should refuse such
 //! writes itself. One small call to each node every few seconds, however many namespaces there are,
-//! and none without any. Promises nothing about accuracy: the way takes its time. Relies on the
-//! shards to take the least delayed of several.
+//! and none without any. Promises: the way makes nobody seem to lead, since the answer is compared with
+//! the time of asking; it may hide a lead that is shorter than the way.
 
 use std::sync::Arc;
 
@@ -31,19 +31,18 @@ pub(super) async fn run(streams: Arc<Streams>) {
 
 async fn compare(streams: &Streams, node: NodeId) {
     let wall_ms = streams.env().clock.wall_ms();
-    let body = codec::seal(&Question::Clock { wall_ms }, &[]);
+    let body = codec::seal(&Question::Clock, &[]);
     let transport = streams.transport();
     let asked = transport.call(node, CONVERGE_CALL, Lane::Data, body, CONVERGENCE_CALL_MAX);
     // Who does not answer does not say what time it is.
     if let Ok(answer) = asked.await
         && let Ok((theirs, _)) = codec::open::<u64>("a clock", &answer)
     {
-        streams.shards().clock_heard(node, theirs);
+        streams.shards().clock_heard(node, theirs, wall_ms);
     }
 }
 
 /// What time it is here.
-pub(super) fn answer(streams: &Streams, from: NodeId, wall_ms: u64) -> Bytes {
-    streams.shards().clock_heard(from, wall_ms);
+pub(super) fn answer(streams: &Streams) -> Bytes {
     codec::seal(&streams.env().clock.wall_ms(), &[])
 }

@@ -55,7 +55,7 @@ impl ConvergeInbox {
 
 #[async_trait]
 impl Inbox for ConvergeInbox {
-    async fn call(&self, from: NodeId, channel: Channel, body: Bytes) -> Result<Bytes, Refused> {
+    async fn call(&self, _: NodeId, channel: Channel, body: Bytes) -> Result<Bytes, Refused> {
         if channel != CONVERGE_CALL {
             return Err(Refused::new("unknown channel"));
         }
@@ -64,7 +64,7 @@ impl Inbox for ConvergeInbox {
         codec::no_tail("question about convergence", &tail)
             .map_err(|error| Refused::new(error.to_string()))?;
         match question {
-            Question::Clock { wall_ms } => Ok(clocks::answer(&self.streams, from, wall_ms)),
+            Question::Clock => Ok(clocks::answer(&self.streams)),
             Question::State { namespace } => verdict::answer_state(&self.streams, namespace),
             Question::Buckets { namespace } => verdict::answer_buckets(&self.streams, namespace),
             Question::Oldest { namespace, vectors } => {

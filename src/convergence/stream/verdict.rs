@@ -30,10 +30,7 @@ use crate::runtime::limits::{CONVERGENCE_CALL_MAX, OLDEST_LOOK_BYTES, STREAM_BAT
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Question {
     /// What time it is.
-    Clock {
-        /// By the asker's clock.
-        wall_ms: u64,
-    },
+    Clock,
     /// What it has.
     State {
         /// Of which namespace.

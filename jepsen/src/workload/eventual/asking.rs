@@ -20,8 +20,10 @@ use crate::workload::finding::int;
 use crate::workload::place::{PAUSE, patiently};
 use crate::workload::{Completion, Ending, make};
 
-/// How long nodes that can hear each other may take to become equal, and to know all final fates.
+/// How long nodes that can hear each other may take to become equal.
 const EQUAL_WITHIN: Duration = Duration::from_secs(60);
+/// How long losses may stay open when all nodes hear each other: some beats.
+const FINAL_WITHIN: Duration = Duration::from_secs(25);
 /// Requests at a time when many are asked.
 const AT_A_TIME: usize = 16;
 /// Conflicts of a page.
@@ -141,9 +143,13 @@ fn leading(text: &str) -> Option<i64> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// Waits until a node says that all have the same: `[node type state]`.
-pub(crate) async fn converged(api: &Api, node: u32, space: &str, data_type: &str) -> Completion {
-    let began = Instant::now();
+/// Waits until a node says that all have the same, for a bounded time since `began`: `[node type state]`.
+pub(crate) async fn converged(
+    api: &Api,
+    node: u32,
+    (space, data_type): (&str, &str),
+    began: Instant,
+) -> Completion {
     let path = format!("/v1/ns/{space}/convergence");
     loop {
         let reply = api.send(node, Request::new(Method::GET, path.clone())).await;
@@ -285,7 +291,7 @@ pub(crate) async fn totals(api: &Api, node: u32, space: &str, data_type: &str) -
         let body = reply.json();
         let number = |name: &str| body.get(name).and_then(Json::as_i64);
         let settled = number("pending") == Some(0);
-        if settled || began.elapsed() > EQUAL_WITHIN {
+        if settled || began.elapsed() > FINAL_WITHIN {
             let [lost, effective, pending] = ["lost", "effective", "pending"].map(number);
             let value = seen_at(node, data_type, [lost.into(), effective.into(), pending.into()]);
             return Completion { value, ..make::harmless(reply.completion()) };

@@ -67,7 +67,9 @@ impl Workload for Converge {
         if let Some((node, data_type)) = told(task) {
             let space = self.spaces.name(api, data_type);
             return match task.f.as_str() {
-                "converge" => asking::converged(api, node, &space, data_type).await,
+                "converge" => {
+                    asking::converged(api, node, (&space, data_type), self.spaces.over()).await
+                }
                 _ => {
                     let keys = (0..KEYS).map(|key| format!("k{key}")).collect();
                     asking::rows(api, node, (&space, data_type), keys).await

@@ -81,7 +81,9 @@ impl Workload for Crdt {
         if let Some((node, data_type)) = told(task) {
             let space = self.spaces.name(api, data_type);
             return match task.f.as_str() {
-                "converge" => asking::converged(api, node, &space, data_type).await,
+                "converge" => {
+                    asking::converged(api, node, (&space, data_type), self.spaces.over()).await
+                }
                 "totals" => asking::totals(api, node, &space, data_type).await,
                 _ => state(api, node, &space, data_type).await,
             };

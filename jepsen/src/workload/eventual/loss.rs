@@ -190,7 +190,7 @@ impl Loss {
         let key = at(&task.value, 1).as_int().unwrap_or_default();
         let name = format!("k{key}");
         match task.f.as_str() {
-            "converge" => asking::converged(api, node, space, TYPE).await,
+            "converge" => asking::converged(api, node, (space, TYPE), self.spaces.over()).await,
             "totals" => asking::totals(api, node, space, TYPE).await,
             "conflicts" => {
                 let completion = asking::conflicts(api, node, space, TYPE).await;
@@ -249,7 +249,7 @@ impl Loss {
         }
         let mut completion = reply.completion();
         let mut seen = vec![self.glance(api, node, space, key).await];
-        asking::converged(api, node, space, TYPE).await;
+        asking::converged(api, node, (space, TYPE), Instant::now()).await;
         for other in api.nodes() {
             seen.push(self.glance(api, other, space, key).await);
         }

@@ -15,6 +15,8 @@ pub mod resurrection;
 
 use std::sync::OnceLock;
 
+use tokio::time::Instant;
+
 use crate::api::{Api, ApiError};
 use crate::history::Value;
 use crate::workload::Task;
@@ -26,12 +28,13 @@ pub(crate) struct Spaces {
     stem: &'static str,
     types: &'static [&'static str],
     nodes: OnceLock<Vec<u32>>,
+    over: OnceLock<Instant>,
 }
 
 impl Spaces {
     /// Namespaces of these types.
     pub(crate) const fn of(stem: &'static str, types: &'static [&'static str]) -> Self {
-        Self { stem, types, nodes: OnceLock::new() }
+        Self { stem, types, nodes: OnceLock::new(), over: OnceLock::new() }
     }
 
     /// Makes them and waits until every node serves them.
@@ -41,6 +44,11 @@ impl Spaces {
             asking::make(api, &self.name(api, data_type), data_type).await?;
         }
         Ok(())
+    }
+
+    /// When all faults were over: when that is asked first. All namespaces have had the same time then.
+    pub(crate) fn over(&self) -> Instant {
+        *self.over.get_or_init(Instant::now)
     }
 
     /// The name of the namespace of a type.

@@ -107,7 +107,9 @@ impl Workload for Resurrection {
         if let Some((node, data_type)) = told(task) {
             let space = self.spaces.name(api, data_type);
             return match task.f.as_str() {
-                "converge" => asking::converged(api, node, &space, data_type).await,
+                "converge" => {
+                    asking::converged(api, node, (&space, data_type), self.spaces.over()).await
+                }
                 "items" => items(api, node, &space, data_type).await,
                 _ => syncs(api, node).await,
             };
