@@ -17,8 +17,7 @@ use serde_json::json;
 
 use super::spaces::Asked;
 use super::{Failure, duration, print};
-use crate::client::{Client, ClientError};
-use crate::model::eventual::Vector;
+use crate::client::{Client, ClientError, lacks};
 use crate::runtime::Env;
 use crate::runtime::limits::BRIDGE_PAUSE_MAX;
 use crate::wire::ImportView;
@@ -131,11 +130,8 @@ impl Side {
         self.clients.get(self.at).or_else(|| self.clients.first()).expect("a side has a node")
     }
 
-    async fn vector(&self) -> Result<(Vector, String), ClientError> {
-        let view = self.client().vector(&self.ns).await?;
-        let endpoint = self.client().endpoints().first().cloned().unwrap_or_default();
-        let strange = |_| ClientError::Strange { endpoint, status: 200 };
-        Ok((view.vector.parse().map_err(strange)?, view.vector))
+    async fn vector(&self) -> Result<String, ClientError> {
+        Ok(self.client().vector(&self.ns).await?.vector)
     }
 
     fn name(&self) -> &str {
@@ -146,16 +142,17 @@ impl Side {
 impl Bridge {
     /// Brings each side what it lacks of the other.
     async fn pass(&mut self) -> Result<(), Broken> {
-        let (ours, our_text) = self.here.vector().await.map_err(Broken::Here)?;
-        let (theirs, their_text) = self.there.vector().await.map_err(Broken::There)?;
-        if !theirs.includes(&ours) {
-            let copy = self.here.client().export_copy(&self.here.ns, Some(&their_text));
+        let ours = self.here.vector().await.map_err(Broken::Here)?;
+        let theirs = self.there.vector().await.map_err(Broken::There)?;
+        // A vector of a later form is the other node's to read.
+        if lacks(&theirs, &ours).unwrap_or(true) {
+            let copy = self.here.client().export_copy(&self.here.ns, Some(&theirs));
             let copy = copy.await.map_err(Broken::Here)?.into_stream();
             let came = self.there.client().import_copy(&self.there.ns, copy).await;
             self.tell(0, &came.map_err(Broken::There)?);
         }
-        if !ours.includes(&theirs) {
-            let copy = self.there.client().export_copy(&self.there.ns, Some(&our_text));
+        if lacks(&ours, &theirs).unwrap_or(true) {
+            let copy = self.there.client().export_copy(&self.there.ns, Some(&ours));
             let copy = copy.await.map_err(Broken::There)?.into_stream();
             let came = self.here.client().import_copy(&self.here.ns, copy).await;
             self.tell(1, &came.map_err(Broken::Here)?);

@@ -2,14 +2,15 @@
 //!
 //! Promises: a file of the name that was asked for is there only when all of the copy is in it.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use serde_json::json;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::ReaderStream;
 
 use super::spaces::Asked;
 use super::{Failure, bridge, print};
@@ -58,7 +59,7 @@ pub(super) async fn run(command: CopyCommand, env: &Env) -> Result<(), Failure> 
         CopyCommand::Export(args) => export(args, env).await,
         CopyCommand::Import { asked, ns, file } => {
             let client = asked.reach.client(env)?;
-            let came = client.import_copy(&ns, pieces(&file)?).await;
+            let came = client.import_copy(&ns, pieces(&file).await?).await;
             show(&came.map_err(|error| Failure::write(&error))?, asked.json);
             Ok(())
         }
@@ -66,7 +67,6 @@ pub(super) async fn run(command: CopyCommand, env: &Env) -> Result<(), Failure> 
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the file is the user's, not the node's")]
 async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
     let reach = &args.asked.reach;
     let read = |error| Failure::read(&error);
@@ -80,16 +80,17 @@ async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
     let client: Client = reach.client(env)?;
     let copy = client.export_copy(&args.ns, since.as_deref()).await.map_err(read)?;
     let bytes = if args.file == Path::new("-") {
-        pour(copy, &mut std::io::stdout().lock(), &args.file).await?
+        pour(copy, &mut tokio::io::stdout(), &args.file).await?
     } else {
         let mut part = args.file.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
         let failed = |error| Failure::file("written", &part, &error);
-        let mut file = File::create(&part).map_err(failed)?;
+        let mut file = File::create(&part).await.map_err(failed)?;
         let bytes = pour(copy, &mut file, &part).await?;
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&part, &args.file)
+        file.sync_all().await.map_err(failed)?;
+        tokio::fs::rename(&part, &args.file)
+            .await
             .map_err(|error| Failure::file("put in its place", &args.file, &error))?;
         bytes
     };
@@ -101,38 +102,30 @@ async fn export(args: ExportArgs, env: &Env) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn pour(mut copy: Copy, to: &mut impl Write, path: &Path) -> Result<u64, Failure> {
+async fn pour(
+    mut copy: Copy,
+    to: &mut (impl AsyncWrite + Unpin),
+    path: &Path,
+) -> Result<u64, Failure> {
     let mut bytes = 0;
     while let Some(piece) = copy.next().await.map_err(|error| Failure::read(&error))? {
-        to.write_all(&piece).map_err(|error| Failure::file("written", path, &error))?;
+        to.write_all(&piece).await.map_err(|error| Failure::file("written", path, &error))?;
         bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
     }
-    to.flush().map_err(|error| Failure::file("written", path, &error))?;
+    to.flush().await.map_err(|error| Failure::file("written", path, &error))?;
     Ok(bytes)
 }
 
-#[allow(clippy::disallowed_methods, reason = "the file is the user's, not the node's")]
-fn pieces(
+async fn pieces(
     path: &Path,
 ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + 'static, Failure> {
-    let file: Box<dyn Read + Send> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
+    let file: Box<dyn AsyncRead + Send + Unpin> = if path == Path::new("-") {
+        Box::new(tokio::io::stdin())
     } else {
-        Box::new(File::open(path).map_err(|error| Failure::file("read", path, &error))?)
+        let file = File::open(path).await;
+        Box::new(file.map_err(|error| Failure::file("read", path, &error))?)
     };
-    Ok(stream::unfold(Some(file), |file| async move {
-        let mut file = file?;
-        let mut piece = vec![0; READ_BYTES];
-        // Nothing else runs in this process that would have to wait for the disk.
-        match file.read(&mut piece) {
-            Ok(0) => None,
-            Ok(length) => {
-                piece.truncate(length);
-                Some((Ok(Bytes::from(piece)), Some(file)))
-            }
-            Err(error) => Some((Err(error), None)),
-        }
-    }))
+    Ok(ReaderStream::with_capacity(file, READ_BYTES))
 }
 
 fn show(came: &ImportView, as_json: bool) {

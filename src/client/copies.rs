@@ -27,6 +27,7 @@ use super::coded::{Query, segment};
 use super::error::reason;
 use super::send::{Answer, broken, silent};
 use super::{Client, ClientError};
+use crate::model::eventual::Vector;
 use crate::runtime::limits;
 use crate::wire::{COPY_TYPE, ImportView, VectorView};
 
@@ -59,6 +60,12 @@ impl Copy {
             }
         }
     }
+}
+
+/// Whether who has this vector lacks something of another one; `None` if they are no vectors.
+pub fn lacks(has: &str, other: &str) -> Option<bool> {
+    let (has, other) = (has.parse::<Vector>().ok()?, other.parse::<Vector>().ok()?);
+    Some(!has.includes(&other))
 }
 
 impl Client {

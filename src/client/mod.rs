@@ -79,7 +79,7 @@ use std::time::Duration;
 pub use batch::{BatchOp, BatchResult};
 pub use call::Idempotency;
 pub use coded::{from_base64, from_text, to_base64, to_text};
-pub use copies::Copy;
+pub use copies::{Copy, lacks};
 pub use error::ClientError;
 pub use keys::{Fetched, Got, Patch, ReadMode, WriteOptions, Wrote};
 pub use leases::{LeaseKeeper, LeaseState};

@@ -50,7 +50,7 @@ const MANY: &[Errors] = &[
 ];
 /// Of what only eventual namespaces have.
 const LOSS: &[Errors] = &[(503, &["session_behind"])];
-/// Of what comes in as a copy.
+/// Of copies that are taken in.
 const COPY: &[Errors] = &[
     (408, &["request_timeout"]),
     (409, &["copy_gap", "copy_mismatch", "read_replica"]),
@@ -67,8 +67,8 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "put_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, MANY],
         "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW, MANY],
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
-        "get_vector" | "export_copy" | "get_convergence" => &[EVERY, GROUP, SPACE],
         "import_copy" => &[EVERY, GROUP, SPACE, COPY],
+        "get_convergence" | "get_vector" | "export_copy" => &[EVERY, GROUP, SPACE],
         "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
         "list_conflicts" => &[
             EVERY,
