@@ -4,7 +4,7 @@
 //! the worker's inbox; what is read is what is flushed and applied.
 //!
 //! Promises: rows and the vector that is given with them are of one moment; a full inbox refuses
-//! clients at once and lets streams wait. Relies on [`worker`](super::worker) for every change.
+//! clients at once and lets streams wait. Relies on `worker` for every change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
