@@ -106,7 +106,32 @@ async fn two_bridged_clusters_come_to_the_same_although_one_is_restarted() {
     for bridge in &mut bridges {
         assert!(bridge.0.try_wait().unwrap().is_none(), "a bridge goes on until it is stopped");
     }
+    drop(bridges);
+    done.write(&one, "by file").await;
+    by_file(&one, &other).await;
+    assert_eq!(read(&other, 1, "counters").await, done.sum.to_string());
     println!("  {} increments, {} elements, the same everywhere", done.sum, done.elements.len());
+}
+
+/// Carries what one cluster lacks of the other's counters in a file.
+async fn by_file(from: &Cluster, to: &Cluster) {
+    let url = from.url(2);
+    wait_until("node 2 has heard of all", async || {
+        let answer = from.api.get_path(&url, "/v1/ns/counters/convergence").await;
+        let text = answer.map_err(|silence| format!("{silence:?}"))?.text();
+        if text.contains(r#""state":"converged""#) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("counters.copy");
+    let mut export = binary();
+    export.args(["ns", "export", "counters", "--endpoint", &url, "--since-of", &to.url(1)]);
+    assert!(export.arg(&file).status().unwrap().success());
+    for _again in 0..2 {
+        let mut import = binary();
+        import.args(["ns", "import", "counters", "--endpoint", &to.url(1)]).stdout(Stdio::null());
+        assert!(import.arg(&file).status().unwrap().success());
+    }
 }
 
 async fn create(cluster: &Cluster, body: String) {
