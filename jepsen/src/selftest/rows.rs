@@ -104,7 +104,7 @@ pub const ROWS: &[Row] = &[
         .by("register", "power:all,kill:one")
         .seconds(25),
     Row::new("lose-last-of-group-commit", "the last entries of a batch wait for the next batch")
-        .by("register", "kill:all")
+        .by("register", "kill:all,kill:one")
         .flags(ONE_GROUP)
         .rate(40)
         .seconds(40),
