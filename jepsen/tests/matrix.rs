@@ -24,8 +24,6 @@ const CELLS: &[(&str, &str, &str)] = &[
     ("register", "partition,kill", "12s"),
     ("append", "pause,kill", "12s"),
     ("counter", "kill", "10s"),
-    ("watch", "partition,kill", "12s"),
-    ("lock", "pause", "12s"),
     ("namespace", "partition,pause", "12s"),
     ("converge", "partition", "8s"),
     ("loss", "partition", "8s"),
