@@ -106,7 +106,7 @@ impl Node {
             metrics: ConsensusMetrics::register(&metrics),
         })?);
         GroupMarks::register(&metrics, &groups);
-        let log = cellar.log;
+        let (log, alarm) = (cellar.log, Arc::clone(&streams));
         let service = Service::new(Parts {
             env: env.clone(),
             node: config.node,
@@ -114,7 +114,7 @@ impl Node {
             eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
-            health: Box::new(move || log.poisoned()),
+            health: Box::new(move || log.poisoned().or_else(|| diverged(&alarm))),
         });
         let founding = Arc::new(Founding::new(cellar.disk, Arc::clone(&door), env.clone()));
         let inbox = Arc::new(RaftInbox::new(Arc::clone(&founding)));
@@ -394,6 +394,15 @@ fn shards(config: &Config, cellar: &Cellar, env: &Env, metrics: &Metrics) -> Arc
     });
     ShardFigures::register(metrics, &shards);
     shards
+}
+
+/// What must never be, in words, if it is.
+fn diverged(streams: &Streams) -> Option<String> {
+    let namespaces: Vec<String> = streams.diverged().iter().map(ToString::to_string).collect();
+    let names = namespaces.join(", ");
+    (!names.is_empty()).then(|| {
+        format!("nodes have heard of the same but hold different things, in the namespaces {names}")
+    })
 }
 
 fn hex(text: &str) -> Option<u64> {
