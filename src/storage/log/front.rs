@@ -237,6 +237,10 @@ impl Front {
         {
             self.recent_bytes -= bytes.len();
         }
+        if !group.placed {
+            // A group whose entries were all taken back starts anew, wherever it stood before.
+            (group.first, group.next, group.flushed) = (next, next, next);
+        }
         group.first = group.first.max(next);
         group.next = group.next.max(next);
         group.flushed = group.flushed.max(next);

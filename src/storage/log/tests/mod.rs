@@ -139,6 +139,20 @@ fn a_missing_segment_refuses_to_open() {
 }
 
 #[test]
+fn a_group_whose_entries_were_all_taken_back_starts_at_its_mark() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    log.append(1, entries(5, 2, 10), nobody());
+    log.truncate_after(1, Some(4));
+    log.purge(1, mark(2), nobody());
+    log.append(1, entries(3, 1, 10), nobody());
+    assert_eq!(all(&log, 1), entries(3, 1, 10));
+    log.drive();
+    drop(log);
+    assert_eq!(all(&open(&disk), 1), entries(3, 1, 10));
+}
+
+#[test]
 fn segments_are_recycled_and_a_cold_group_does_not_pin_them() {
     let disk = SimDisk::new();
     let log = open(&disk);
