@@ -157,6 +157,8 @@ impl ClientError {
             | Self::LeaseLost { .. }
             | Self::TimeUp => false,
             Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::CutOff { .. } => true,
+            // Done; a repetition at another node would do it once more.
+            Self::Refused { problem, .. } if problem.outcome == Outcome::Applied => false,
             // That this release cannot do something will not pass.
             Self::Refused { problem, .. } if matches!(problem.status, 501 | 507) => false,
             Self::Refused { problem, .. } => problem.status >= 500 || problem.status == 429,

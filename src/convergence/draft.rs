@@ -122,10 +122,11 @@ impl Draft {
     ) -> Result<Vec<(Bytes, Bytes)>, ReadError> {
         let mut found = Vec::new();
         let mut from = range.start.clone();
+        let step = limit.clamp(1, SHARD_SCAN_ROWS);
         while found.len() < limit && from < range.end {
-            let visible = self.place.scan(&(from.clone()..range.end.clone()), SHARD_SCAN_ROWS)?;
+            let visible = self.place.scan(&(from.clone()..range.end.clone()), step)?;
             // Up to where the visible rows are known, changed ones are merged in.
-            let full = visible.len() >= SHARD_SCAN_ROWS;
+            let full = visible.len() >= step;
             let upto = visible.last().filter(|_| full).map(|(row, _)| own_rows::after(row));
             let upto = upto.unwrap_or_else(|| range.end.clone());
             let mut merged: BTreeMap<Bytes, Option<Bytes>> =

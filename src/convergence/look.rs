@@ -22,7 +22,7 @@ use crate::model::eventual::{
     Record, Shown, Vector, What, dot_of, read, rows,
 };
 use crate::runtime::Moment;
-use crate::runtime::limits::{SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS};
+use crate::runtime::limits::{SHARD_LOOK_ROWS, SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS};
 use crate::storage::state::Page;
 
 impl Shard {
@@ -34,6 +34,27 @@ impl Shard {
     pub fn read(&self, key: &[u8]) -> Result<(Shown, Arc<Vector>), ReadError> {
         let (cells, vector) = self.cells(key)?;
         Ok((read(self.data_type(), &cells), vector))
+    }
+
+    /// Whether a key holds anything, which takes a look at few of its rows.
+    ///
+    /// # Errors
+    ///
+    /// When the rows cannot be read.
+    pub fn is_there(&self, key: &[u8]) -> Result<bool, ReadError> {
+        let mut range = rows::key_cells(key);
+        loop {
+            let found = self.inner.place.scan(&range, SHARD_LOOK_ROWS)?;
+            for (row, value) in &found {
+                if !decode_cell(row, value)?.2.live.is_empty() {
+                    return Ok(true);
+                }
+            }
+            let Some((last, _)) = found.last().filter(|_| found.len() >= SHARD_LOOK_ROWS) else {
+                return Ok(false);
+            };
+            range.start = after(last);
+        }
     }
 
     #[allow(clippy::type_complexity, reason = "the cells of a key, as they are shown")]

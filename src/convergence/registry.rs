@@ -276,6 +276,11 @@ impl Shards {
         let each = EVENTUAL_LOGS_BYTES / u64::try_from(shards.len()).unwrap_or(u64::MAX);
         let each = each.max(EVENTUAL_LOG_BYTES_MIN).min(self.base.log_bytes);
         for shard in shards {
+            // A group that is dropped meanwhile has no state to write a checkpoint of.
+            let _following = self.following.lock().await;
+            if self.get(shard.namespace()).is_none() {
+                continue;
+            }
             let group = storage_group(shard.namespace());
             let bytes = live.get(&group).copied().unwrap_or(0);
             shard.inner.counts.log_bytes.store(bytes, std::sync::atomic::Ordering::Relaxed);

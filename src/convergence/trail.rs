@@ -47,7 +47,9 @@ impl Trail {
     pub(super) fn rebase(&mut self, base: Base) {
         if base.index > self.base.index {
             self.cuts.retain(|(index, _)| *index > base.index);
-            self.base = base;
+            // What a state sync has put on top meanwhile stays.
+            self.base.index = base.index;
+            self.base.vector.join(&base.vector);
         }
     }
 

@@ -176,7 +176,8 @@ impl Worker {
                 let result = self.write(*request, batch)?;
                 batch.answers.push(Box::new(move |shown| {
                     let result = result.and_then(|mut wrote| {
-                        wrote.vector = shown.as_ref().map_err(Clone::clone)?.clone();
+                        // Its record may be on the disk, and then the next start applies it.
+                        wrote.vector = shown.as_ref().map_err(|_stop| WriteError::TimeUp)?.clone();
                         Ok(wrote)
                     });
                     drop(answer.send(result));
@@ -339,7 +340,7 @@ impl Worker {
             }
         }
         let ms = self.inner.clocks.lead_ms(now);
-        if ms > MAX_DRIFT_MS && self.inner.place.data_type == DataType::Lww {
+        if ms > MAX_DRIFT_MS && self.inner.place.data_type.ranks() {
             return Err(WriteError::ClockAhead { ms });
         }
         Ok(())

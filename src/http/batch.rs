@@ -76,10 +76,7 @@ async fn begin(front: &Front, asked: &Asked, request: Request) -> Result<Respons
     // Told once and not for each line.
     let doer = match eventual::here(front, asked, &parts.uri).await? {
         Some(here) => Doer::Here(here.space),
-        None => {
-            front.service.namespace(&namespace, asked.context()).await?;
-            Doer::Groups(front.service.batch(&namespace))
-        }
+        None => Doer::Groups(front.service.batch(&namespace)),
     };
     let run = Run {
         front: front.clone(),

@@ -70,7 +70,6 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
     let attach = attach(&query, &parts.headers)?;
     let content_type = parse::content_type(&parts.headers)?;
     let wishes = Wishes::of(&query, &parts.headers)?;
-    front.service.knows(&namespace, &asked.context()).await?;
     let limits = front.service.admit(&namespace, &key)?;
     let request = Request::from_parts(parts.clone(), body);
     let value = read_body(request, limits.value_bytes_max, asked, front).await?;
@@ -201,7 +200,6 @@ async fn patch_key(front: &Front, asked: &Asked, request: Request) -> Result<Res
     let require = etag::condition(&parts.headers)?;
     let accept = Accept::of(&parts.headers)?;
     let kind = patch::Kind::of(&parts.headers)?;
-    front.service.knows(&namespace, &asked.context()).await?;
     let limits = front.service.admit(&namespace, &key)?;
     let request = Request::from_parts(parts.clone(), body);
     let body = read_body(request, limits.value_bytes_max, asked, front).await?;

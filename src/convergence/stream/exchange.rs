@@ -309,6 +309,11 @@ impl Exchange {
         self.peers.lock().entry(peer).or_default().differs = differs;
     }
 
+    /// Forgets the peers that are gone: what they last said counts no more.
+    pub(super) fn keep(&self, nodes: &BTreeSet<NodeId>) {
+        self.peers.lock().retain(|node, _| nodes.contains(node));
+    }
+
     /// Whether a peer differs though it knows the same.
     pub fn diverged(&self) -> bool {
         self.peers.lock().values().any(|peer| peer.differs)

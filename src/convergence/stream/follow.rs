@@ -117,8 +117,11 @@ impl Streams {
     pub fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> bool {
         let running = self.running.lock();
         let Some(running) = running.get(&namespace) else { return false };
-        running.exchange.ask_pass(from);
-        running.reading.contains_key(&from)
+        let is_linked = running.reading.contains_key(&from);
+        if is_linked {
+            running.exchange.ask_pass(from);
+        }
+        is_linked
     }
 
     /// The namespaces of which a replica differs from ours though it knows the same: an alarm.
@@ -164,6 +167,8 @@ impl Streams {
 
     /// Brings the tasks in line with the catalog.
     fn adjust(&self) {
+        // First: who looks later must also decide later.
+        let mut running = self.running.lock();
         let catalog = self.catalog.borrow().clone();
         let Some(catalog) = catalog else { return };
         let nodes = holders(&catalog.nodes);
@@ -171,7 +176,6 @@ impl Streams {
             catalog.namespaces.values().map(|entry| (entry.id, &entry.topology)).collect();
         let shards = self.shards.all();
         let here: BTreeSet<NamespaceId> = shards.iter().map(|shard| shard.namespace()).collect();
-        let mut running = self.running.lock();
         running.retain(|namespace, _| here.contains(namespace));
         for shard in shards {
             let Some(topology) = topologies.get(&shard.namespace()) else { continue };
@@ -180,6 +184,7 @@ impl Streams {
                 exchange: Arc::new(Exchange::new(shard, self.env.clone(), self.metrics.clone())),
                 reading: BTreeMap::new(),
             });
+            entry.exchange.keep(&nodes);
             entry.reading.retain(|from, reading| plans.get(from) == Some(&reading.plan));
             for (from, plan) in plans {
                 entry.reading.entry(from).or_insert_with(|| self.read(&entry.exchange, plan));

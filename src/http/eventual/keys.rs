@@ -173,8 +173,11 @@ impl Here {
                 put(KV_SIBLINGS, shown::siblings(wrote.siblings));
             }
         }
-        // Of what this node has heard besides, the client has seen nothing by this.
-        let seen = Vector([(wrote.dot.actor, wrote.dot.counter)].into());
+        // Without the key in the answer the client has seen nothing of what else is known here.
+        let seen = match wrote.after {
+            Some(_) => Vector::clone(&wrote.vector),
+            None => Vector([(wrote.dot.actor, wrote.dot.counter)].into()),
+        };
         self.told(response, &wrote.vector, &seen, wrote.replayed)
     }
 }

@@ -108,3 +108,6 @@ pub const COPY_STALL_MAX: Duration = Duration::from_secs(30);
 
 /// How long the taking of a copy of rows waits for another state sync, which it must not run beside.
 pub const COPY_TURN_MAX: Duration = Duration::from_secs(10);
+
+/// Rows that are read at a time to see whether a key holds anything: mostly the first one says so.
+pub const SHARD_LOOK_ROWS: usize = 16;

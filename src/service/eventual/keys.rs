@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::convergence::{ReadError, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::text::Context as Seen;
-use crate::model::eventual::{Ask, Dot, Refusal, Shown, Vector, What};
+use crate::model::eventual::{Ask, Dot, Refusal, Shown, Vector};
 use crate::service::ask::{Context, OnceKey};
 use crate::service::error::{ErrorKind, ServiceError};
 
@@ -85,8 +85,9 @@ impl Space {
         let seen = order.seen.map(|seen| self.own(seen)).transpose()?;
         self.check_ack(order.ack)?;
         self.reach(None, context).await?;
-        let (before, _) = self.shard.read(&key).map_err(unread)?;
-        let created = before.what == What::Missing;
+        // Only a PUT says whether it made the key.
+        let created =
+            matches!(order.ask, Ask::Put { .. }) && !self.shard.is_there(&key).map_err(unread)?;
         let request = WriteRequest {
             key,
             ask: order.ask,
@@ -113,8 +114,9 @@ impl Space {
         context: &Context,
     ) -> Result<Option<SpaceWrote>, ServiceError> {
         if context.once.is_none() {
-            let held = self.get(&key, None, context).await?;
-            if held.shown.what == What::Missing {
+            self.admit(&key)?;
+            self.reach(None, context).await?;
+            if !self.shard.is_there(&key).map_err(unread)? {
                 return Ok(None);
             }
         }

@@ -80,6 +80,10 @@ impl Space {
     ///
     /// `CursorGone` when the log does not go back so far any more.
     pub fn losses_since(&self, from: u64) -> Result<LostSince, ServiceError> {
+        if self.hall.eventual.shard(self.id).is_none() {
+            let reason = "the namespace is not open on this node any more".to_owned();
+            return Err(ErrorKind::Unavailable { reason }.into());
+        }
         if from > self.shard.log_tail() {
             return Ok(LostSince { records: Vec::new(), next: from });
         }

@@ -164,20 +164,22 @@ impl Space {
         let mut rest = self.rest(&scan, None)?;
         let mut deleted = 0;
         loop {
-            let (items, more, _) = self.items(&scan, &mut rest, BATCH_PORTION).await?;
+            let portion = self.items(&scan, &mut rest, BATCH_PORTION).await;
+            let (items, more, _) = portion.map_err(|error| partly(deleted, error))?;
             let writes = items.into_iter().filter_map(|item| match item {
                 SpaceItem::Key { key, .. } => Some(key),
                 SpaceItem::Folded { .. } => None,
             });
             let writes = writes.map(|key| self.write(key, Order::from(Ask::Delete), context));
-            for wrote in futures_util::future::join_all(writes).await {
-                wrote?;
-                deleted += 1;
+            let wrote = futures_util::future::join_all(writes).await;
+            deleted += wrote.iter().filter(|wrote| wrote.is_ok()).count() as u64;
+            if let Some(error) = wrote.into_iter().find_map(Result::err) {
+                return Err(partly(deleted, error));
             }
             if !more {
                 return Ok((deleted, self.shard.vector()));
             }
-            self.in_time(context)?;
+            self.in_time(context).map_err(|error| partly(deleted, error))?;
         }
     }
 
@@ -279,4 +281,13 @@ fn query(scan: &SpaceScan) -> u64 {
     let shape = [u8::from(scan.reverse), u8::from(to.is_some())];
     let skip = (scan.prefix_bytes as u64).to_be_bytes();
     query_of(&[b"eventual", from, bound, &shape, &skip, &delimiter])
+}
+
+/// Some keys are gone: that must not sound as if nothing had been done.
+fn partly(deleted: u64, error: ServiceError) -> ServiceError {
+    if deleted == 0 {
+        return error;
+    }
+    let reason = format!("{deleted} keys are deleted, then: {error}; repeat it");
+    ServiceError { kind: ErrorKind::Undetermined { reason }, ..error }
 }

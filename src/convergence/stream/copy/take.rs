@@ -150,8 +150,10 @@ impl Taking<'_> {
                 self.begin(begin).await
             }
             (Part::Ops(ops), true) if self.rows.is_none() => {
+                // Also when it fails midway.
+                let before = std::mem::replace(&mut self.partly, true);
                 let came = self.exchange.take_copied(ops).await?.ok_or(Untaking::Full)?;
-                self.partly |= came.applied + came.waiting > 0;
+                self.partly = before || came.applied + came.waiting > 0;
                 self.taken.applied += came.applied;
                 self.taken.known += came.known;
                 self.taken.waiting = came.waiting;
@@ -213,6 +215,7 @@ impl Taking<'_> {
         let all = Vector::default().missing(&vector);
         self.taken.applied = before.missing(&vector);
         self.taken.known = all.saturating_sub(self.taken.applied);
+        self.partly = true;
         self.exchange.shard.reached(vector, *heads).await?;
         drop(rows.under_way);
         drop(rows.turn);
