@@ -20,7 +20,7 @@ use crate::convergence::registry::Shards;
 use crate::model::{NamespaceId, NodeId};
 use crate::peer::Transport;
 use crate::placement::links::{Link, holders, links};
-use crate::placement::{Catalog, Topology};
+use crate::placement::{Catalog, LinkMode, Topology};
 use crate::runtime::Env;
 use crate::runtime::limits::LAG_TICK;
 
@@ -114,16 +114,18 @@ impl Streams {
         self.running.lock().get(&namespace).map(|running| Arc::clone(&running.exchange))
     }
 
-    /// Asks for one pass over the link from a node, as links of mode `manual` need. Says whether there
-    /// is such a link.
-    pub fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> bool {
+    /// Asks for one pass over the link from a node, if it is of mode `manual`: others carry by
+    /// themselves. Says of which mode it is; `None`: no link leads here from there.
+    pub fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> Option<LinkMode> {
+        // Also of a namespace that is newer than our last look.
+        drop(self.exchange(namespace)?);
         let running = self.running.lock();
-        let Some(running) = running.get(&namespace) else { return false };
-        let is_linked = running.reading.contains_key(&from);
-        if is_linked {
+        let running = running.get(&namespace)?;
+        let mode = running.reading.get(&from)?.plan.link.mode;
+        if mode == LinkMode::Manual {
             running.exchange.ask_pass(from);
         }
-        is_linked
+        Some(mode)
     }
 
     /// The namespaces of which a replica differs from ours though it knows the same: an alarm.
