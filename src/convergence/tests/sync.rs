@@ -145,17 +145,17 @@ async fn a_cell_that_is_longer_than_an_entry_of_the_log_is_taken_all_the_same() 
 #[tokio::test]
 async fn long_values_are_read_a_few_at_a_time() {
     let a = Home::new(1, DataType::Lww, 2).open();
-    let value = "v".repeat(20_000);
+    let value = "v".repeat(7_000);
     for number in 0..40 {
         a.put(&format!("key {number:02}"), &value).await;
     }
     let place = &a.shard.inner.place;
     let (mut range, mut seen, mut parts) = (rows::all_cells(), 0, 0);
-    let bounds = super::super::part::Bounds { rows: 4_096, bytes: 100_000 };
+    let bounds = super::super::part::Bounds { rows: 4_096, bytes: 30_000 };
     loop {
         let part = place.part(&range, bounds).unwrap();
         let bytes: usize = part.rows.iter().map(|(row, value)| row.len() + value.len()).sum();
-        assert!(bytes < 100_000 + 21_000, "{bytes} bytes at once");
+        assert!(bytes < 30_000 + 8_000, "{bytes} bytes at once");
         (seen, parts) = (seen + part.rows.len(), parts + 1);
         let Some(next) = part.next else { break };
         range.start = next;
