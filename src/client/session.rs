@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::coded::{from_base64, to_base64};
 use crate::model::eventual::Vector;
-use crate::runtime::limits::SESSION_SPACES_MAX;
+use crate::runtime::limits::{SESSION_SPACES_MAX, SESSION_TEXT_BYTES_MAX};
 
 /// The versions of the form that are read here: without eventual namespaces, and with them.
 const VERSION: u8 = 1;
@@ -61,7 +61,15 @@ fn join(one: &str, other: &str) -> Option<String> {
         }
         spaces.push((space, vector));
     }
-    encode(&(groups, spaces))
+    // What the server would refuse as too long is of no use.
+    let mut seen = (groups, spaces);
+    loop {
+        let token = encode(&seen)?;
+        if token.len() <= SESSION_TEXT_BYTES_MAX || seen.1.is_empty() {
+            return Some(token);
+        }
+        seen.1.remove(0);
+    }
 }
 
 fn decode(token: &str) -> Option<Seen> {

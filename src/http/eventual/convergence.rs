@@ -2,8 +2,8 @@
 //!
 //! Promises: who does not answer in time is named as unreachable, and does not count.
 
-use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 
 use crate::convergence::{Convergence, Lag, MemberState, Verdict};
@@ -13,28 +13,20 @@ use crate::wire::{self, ConvergenceLag, ConvergenceMember};
 use super::super::doc::params::SpacePath;
 use super::super::envelope::json;
 use super::super::parse::query;
-use super::super::problem::Failure;
-use super::super::{Asked, Front};
-use super::only_here;
+use super::Here;
 
 /// Says whether the nodes have the same.
 #[utoipa::path(get, path = "/v1/ns/{ns}/convergence", operation_id = "get_convergence",
     tag = "eventual", params(SpacePath),
     responses((status = 200, description = "What each node has, and what is between them",
         body = wire::Convergence)))]
-pub(in super::super) async fn convergence(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn convergence(here: Here, parts: Parts) -> Response {
     let told = async {
         query(parts.uri.query(), &[])?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
-        let found = here.space.convergence(&asked.context()).await?;
+        let found = here.space.convergence(&here.asked.context()).await?;
         Ok(here.read(json(StatusCode::OK, &view(found)), &here.space.vector()))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 fn view(found: Convergence) -> wire::Convergence {
