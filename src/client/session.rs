@@ -122,6 +122,23 @@ mod tests {
     }
 
     #[test]
+    fn of_more_than_the_server_reads_the_oldest_goes() {
+        let of = |space| {
+            let actor = |run| Actor { node: 1 << 40, home: u32::MAX, run: u32::MAX - run };
+            let all = Vector((0..200).map(|run| (actor(run), u64::MAX)).collect());
+            encode(&([(1, 9)].into(), vec![(space, all)])).unwrap()
+        };
+        let session = Session::default();
+        for space in 1..=5 {
+            session.take(&of(space));
+            assert!(session.get().unwrap().len() <= SESSION_TEXT_BYTES_MAX);
+        }
+        let (groups, spaces) = decode(&session.get().unwrap()).unwrap();
+        assert_eq!((groups.len(), spaces.last().unwrap().0), (1, 5));
+        assert!(spaces.iter().all(|(space, _)| *space != 1) && spaces.len() > 1);
+    }
+
+    #[test]
     fn sessions_of_simultaneous_requests_are_joined() {
         let session = Session::default();
         session.take(&token(&[(1, 5), (2, 9)]));
