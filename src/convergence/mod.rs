@@ -16,6 +16,7 @@ mod clocks;
 mod draft;
 mod finals;
 mod look;
+mod marks;
 pub mod metrics;
 mod open;
 mod part;

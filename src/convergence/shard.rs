@@ -41,8 +41,6 @@ pub struct Part {
     pub is_reader: bool,
     /// What the namespace accepts.
     pub limits: NamespaceLimits,
-    /// Most bytes that it holds.
-    pub quota: Option<u64>,
 }
 
 /// What is flushed, applied and visible.
@@ -69,6 +67,8 @@ pub(super) struct Counts {
     pub(super) skewed: AtomicU64,
     pub(super) forks: AtomicU64,
     pub(super) log_bytes: AtomicU64,
+    /// Buckets whose digest the last audit found to be wrong; no count.
+    pub(super) distrusted: AtomicU64,
 }
 
 /// What the handles and the worker share.
