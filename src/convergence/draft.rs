@@ -197,6 +197,7 @@ impl Draft {
             }
             // Records are kept for good: a digest must not depend on what a replica forgot.
             Record::Forgotten { .. } | Record::Closed => {}
+            Record::Gate(gate) => self.own.gate = Some(*gate),
             Record::Piece { .. } => {
                 let reason = "a part of a record is no record".to_owned();
                 return Err(ReadError { reason });

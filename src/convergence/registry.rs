@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::clocks::Clocks;
+use super::gate::Passage;
 use super::open::{Parts, open};
 use super::shard::{Part, Shard};
 use super::words::ReadError;
@@ -80,6 +81,12 @@ fn part_of(catalog: &Catalog, entry: &NamespaceEntry, me: NodeId) -> Part {
         is_reader: readers.contains(&me),
         limits: entry.limits,
         quota: entry.quota,
+        passage: match entry.active_switch() {
+            None => Passage::Open,
+            Some(switch) if switch.is_sealed() => Passage::Sealed,
+            Some(_) => Passage::Frozen,
+        },
+        epoch: catalog.epoch,
     }
 }
 
@@ -160,7 +167,7 @@ impl Shards {
             return;
         }
         let mut wanted = BTreeMap::new();
-        for entry in catalog.namespaces.values() {
+        for entry in catalog.entries() {
             if let (Mode::Eventual, Some(data_type)) = (entry.mode, entry.data_type) {
                 wanted.insert(entry.id, (data_type, part_of(catalog, entry, self.base.node)));
             }

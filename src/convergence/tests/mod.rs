@@ -66,6 +66,8 @@ fn part(nodes: u64) -> Part {
         is_reader: false,
         limits: NamespaceLimits::default(),
         quota: None,
+        passage: super::Passage::Open,
+        epoch: 1,
     }
 }
 

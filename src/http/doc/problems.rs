@@ -10,7 +10,8 @@ const EVERY: &[Errors] = &[(400, &["invalid"]), (503, &["overloaded", "unavailab
 /// Of what a group answers.
 const GROUP: &[Errors] = &[(500, &["internal"]), (504, &["undetermined"])];
 /// Of what belongs to a namespace.
-const SPACE: &[Errors] = &[(404, &["namespace_not_found"]), (422, &["mode_unsupported"])];
+const SPACE: &[Errors] =
+    &[(404, &["namespace_not_found"]), (422, &["mode_unsupported"]), (503, &["switching"])];
 /// Of what names a key.
 const KEY: &[Errors] = &[(414, &["key_too_long"])];
 /// Of what has a body.
@@ -119,6 +120,18 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             &[EVERY, GROUP, SPACE, BODY, ONCE, CATALOG, &[(409, &["namespace_deleted"])]]
         }
         "delete_namespace" => &[EVERY, GROUP, SPACE, ONCE, CATALOG],
+        "begin_switch" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            BODY,
+            ONCE,
+            CATALOG,
+            &[(404, &["no_switch"]), (409, &["switch_blocked"])],
+        ],
+        "check_switch" => &[EVERY, GROUP, SPACE, BODY],
+        "get_switch" => &[EVERY, GROUP, SPACE, &[(404, &["no_switch"])]],
+        "cancel_switch" => &[EVERY, GROUP, SPACE, ONCE, CATALOG, &[(404, &["no_switch"])]],
         "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASED],
         "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
         "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
