@@ -185,6 +185,20 @@ impl Catalog {
             );
         }
         self.check_side(&settings)?;
+        let switch = self.begun(entry.id, settings, to)?;
+        let next = NamespaceEntry { epoch: switch.epoch, switch: Some(switch), ..entry.clone() };
+        self.namespaces.insert(name.to_owned(), next);
+        self.next_namespace = NamespaceId(self.next_namespace.0 + 1);
+        Ok(Change::Made)
+    }
+
+    /// A switch that begins now, with a hidden namespace of these settings.
+    fn begun(
+        &self,
+        from: NamespaceId,
+        settings: Settings,
+        to: &SwitchTo,
+    ) -> Result<Switch, Refusal> {
         if self.ids() >= NAMESPACES_MAX {
             return refuse(
                 RefusalCode::TooManyNamespaces,
@@ -207,22 +221,16 @@ impl Catalog {
             topology: settings.topology,
             switch: None,
         };
-        let switch = Switch {
+        Ok(Switch {
             job: epoch,
             phase: SwitchPhase::Freezing,
             epoch,
-            from: entry.id,
+            from,
             to: Box::new(target),
             siblings: to.siblings,
             began_ms: to.began_ms,
             keys: 0,
-        };
-        let mut next = entry.clone();
-        next.epoch = epoch;
-        next.switch = Some(switch);
-        self.namespaces.insert(name.to_owned(), next);
-        self.next_namespace = NamespaceId(self.next_namespace.0 + 1);
-        Ok(Change::Made)
+        })
     }
 
     pub(super) fn step_switch(

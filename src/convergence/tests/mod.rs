@@ -5,6 +5,7 @@
 
 mod crash;
 mod exchange;
+mod gate;
 mod losses;
 mod registry;
 mod single;

@@ -120,6 +120,23 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             &[EVERY, GROUP, SPACE, BODY, ONCE, CATALOG, &[(409, &["namespace_deleted"])]]
         }
         "delete_namespace" => &[EVERY, GROUP, SPACE, ONCE, CATALOG],
+        "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASED],
+        "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
+        "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
+        "get_limits" | "openapi" | "get_cluster" => &[EVERY],
+        "get_digest" => &[EVERY, &[(500, &["internal"])]],
+        "add_node" | "replace_node" => &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]],
+        "get_route" => &[EVERY, SPACE, KEY],
+        "livez" | "metrics" => &[&[(400, &["invalid"])]],
+        "readyz" => &[&[(400, &["invalid"]), (503, &["not_ready"])]],
+        _ => return of_switches(operation),
+    };
+    Some(errors.to_vec())
+}
+
+/// Of switches to the other side.
+fn of_switches(operation: &str) -> Option<Vec<&'static [Errors]>> {
+    let errors: &[&'static [Errors]] = match operation {
         "begin_switch" => &[
             EVERY,
             GROUP,
@@ -132,15 +149,6 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "check_switch" => &[EVERY, GROUP, SPACE, BODY],
         "get_switch" => &[EVERY, GROUP, SPACE, &[(404, &["no_switch"])]],
         "cancel_switch" => &[EVERY, GROUP, SPACE, ONCE, CATALOG, &[(404, &["no_switch"])]],
-        "grant_lease" => &[EVERY, GROUP, SPACE, KEY, BODY, ONCE, LEASED],
-        "get_lease" | "renew_lease" => &[EVERY, GROUP, LEASE],
-        "end_lease" => &[EVERY, GROUP, LEASE, ONCE],
-        "get_limits" | "openapi" | "get_cluster" => &[EVERY],
-        "get_digest" => &[EVERY, &[(500, &["internal"])]],
-        "add_node" | "replace_node" => &[EVERY, GROUP, BODY, CATALOG, &[(404, &["refused"])]],
-        "get_route" => &[EVERY, SPACE, KEY],
-        "livez" | "metrics" => &[&[(400, &["invalid"])]],
-        "readyz" => &[&[(400, &["invalid"]), (503, &["not_ready"])]],
         _ => return None,
     };
     Some(errors.to_vec())

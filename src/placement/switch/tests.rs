@@ -172,14 +172,14 @@ proptest! {
             let job = catalog.epoch.saturating_sub(back);
             let active = entry(&catalog).active_switch().map_or(job, |s| if back < 6 { s.job } else { job });
             let before = entry(&catalog).hidden().map(|hidden| hidden.id);
-            drop(match kind {
+            let _refused_or_not = match kind {
                 0 => begin(&mut catalog, to_eventual()),
                 1 => begin(&mut catalog, to_linearizable()),
                 2 => step(&mut catalog, active, SwitchStep::Copy),
                 3 => step(&mut catalog, active, SwitchStep::Seal { keys: back }),
                 4 | 5 => step(&mut catalog, active, SwitchStep::Finish),
                 _ => step(&mut catalog, active, SwitchStep::Stop { reason: String::new() }),
-            });
+            };
             let hidden = entry(&catalog).hidden().map(|hidden| hidden.id);
             if hidden.is_some() && hidden != before {
                 prop_assert!(ids.insert(hidden.unwrap()), "an id was given twice");
