@@ -172,7 +172,7 @@ impl State {
                     self.head.beats.remove(&member);
                 }
             }
-            Record::Forgotten { .. } | Record::Closed | Record::Piece { .. } => {}
+            Record::Forgotten { .. } | Record::Closed | Record::Gate(_) | Record::Piece { .. } => {}
         }
     }
 
