@@ -211,6 +211,7 @@ impl Draft {
             }
             Record::Final(losses) => self.put_on_record(losses)?,
             Record::Closed => {}
+            Record::Gate(gate) => self.own.gate = Some(*gate),
             Record::Piece { .. } => {
                 let reason = "a part of a record is no record".to_owned();
                 return Err(ReadError { reason });

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::clocks::Clocks;
+use super::gate::Passage;
 use super::open::{Parts, open};
 use super::shard::{Part, Shard};
 use super::words::ReadError;
@@ -75,7 +76,18 @@ fn part_of(catalog: &Catalog, entry: &NamespaceEntry, me: NodeId) -> Part {
     }
     let members = Members { version: hash.digest(), all };
     let nodes = Arc::new(members.all.iter().map(|member| NodeId(member.node)).collect());
-    Part { members, nodes, is_reader: readers.contains(&me), limits: entry.limits }
+    Part {
+        members,
+        nodes,
+        is_reader: readers.contains(&me),
+        limits: entry.limits,
+        passage: match entry.active_switch() {
+            None => Passage::Open,
+            Some(switch) if switch.is_sealed() => Passage::Sealed,
+            Some(_) => Passage::Frozen,
+        },
+        epoch: catalog.epoch,
+    }
 }
 
 impl Shards {
@@ -155,7 +167,7 @@ impl Shards {
             return;
         }
         let mut wanted = BTreeMap::new();
-        for entry in catalog.namespaces.values() {
+        for entry in catalog.entries() {
             if let (Mode::Eventual, Some(data_type)) = (entry.mode, entry.data_type) {
                 wanted.insert(entry.id, (data_type, part_of(catalog, entry, self.base.node)));
             }

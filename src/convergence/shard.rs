@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clocks::Clocks;
 use super::draft::Place;
+use super::gate::Passage;
 use super::rows::Own;
 use super::sums::{Figures, Sums};
 use super::trail::Trail;
@@ -41,6 +42,10 @@ pub struct Part {
     pub is_reader: bool,
     /// What the namespace accepts.
     pub limits: NamespaceLimits,
+    /// What it takes from clients.
+    pub passage: Passage,
+    /// The epoch of the catalog that says so.
+    pub epoch: u64,
 }
 
 /// What is flushed, applied and visible.

@@ -73,6 +73,9 @@ pub enum WriteError {
     /// This node takes no writes of the namespace: no link leads from it.
     #[error("this node only reads this namespace")]
     Reader,
+    /// The namespace is on its way to the other side.
+    #[error("the namespace is being switched to the other side; writes go on when that is done")]
+    Switching,
     /// There is nothing to restore.
     #[error("there is nothing to restore: {reason}")]
     Restore {

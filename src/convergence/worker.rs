@@ -20,7 +20,7 @@ use super::shard::{Inner, Waiting, stopped};
 use super::sync::Incoming;
 use super::words::{ReadError, Received, Stop, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::{
-    Act, Actor, Ask, CellChange, Cells, DataType, Field, FieldEdit, HybridClock, LocalError,
+    Act, Actor, Ask, CellChange, Cells, DataType, Field, FieldEdit, Gate, HybridClock, LocalError,
     Member, Op, Origin, Reached, Record, Vector, Write, encode_op, local, read,
 };
 use crate::runtime::Moment;
@@ -42,6 +42,8 @@ pub(super) enum Command {
     Merge(Arc<Incoming>, Bytes, oneshot::Sender<Result<Option<Bytes>, Stop>>),
     /// The end of a state sync.
     Reached(Reached, oneshot::Sender<Result<(), Stop>>),
+    /// No more writes of this node's clients.
+    Gate(Gate, oneshot::Sender<Result<(), Stop>>),
     /// Look whether a beat or final losses are due.
     Tick,
 }
@@ -52,7 +54,7 @@ impl Command {
             Self::Write(request, _, _) => request.key.len() + ask_bytes(&request.ask),
             Self::Receive(ops, _) => ops.iter().map(op_bytes).sum(),
             Self::Merge(..) => EVENTUAL_BATCH_BYTES,
-            Self::Reached(..) | Self::Tick => 0,
+            Self::Reached(..) | Self::Gate(..) | Self::Tick => 0,
         }
     }
 }
@@ -203,6 +205,10 @@ impl Worker {
                 batch.record(&Record::Reached(reached))?;
                 batch.answers.push(said(answer, ()));
             }
+            Command::Gate(gate, answer) => {
+                batch.close(gate)?;
+                batch.answers.push(said(answer, ()));
+            }
             Command::Tick => {
                 self.beat(batch)?;
                 self.settle(batch)?;
@@ -342,6 +348,7 @@ impl Worker {
         if part.is_reader {
             return Err(WriteError::Reader);
         }
+        batch.draft.admits(&part)?;
         let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
         if bytes > max {
             return Err(WriteError::TooLarge { what: "the key", bytes, max });

@@ -16,6 +16,7 @@ mod requests;
 mod service;
 mod storage;
 mod streams;
+mod switching;
 mod upkeep;
 
 pub use client::*;
@@ -31,4 +32,5 @@ pub use requests::*;
 pub use service::*;
 pub use storage::*;
 pub use streams::*;
+pub use switching::*;
 pub use upkeep::*;

@@ -16,6 +16,7 @@ mod limits;
 mod ops;
 mod scans;
 mod spaces;
+mod switching;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -45,6 +46,7 @@ pub use spaces::{
     LinkMode, NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
     NamespacesView, SiteLink, Topology,
 };
+pub use switching::{SwitchObstacle, SwitchRequest, SwitchSurvey, SwitchView};
 
 /// The group that answered: a number. On every answer that belongs to a group.
 pub const KV_GROUP: &str = "kv-group";

@@ -167,7 +167,7 @@ impl State {
                     });
                 }
             }
-            Record::Closed | Record::Piece { .. } => {}
+            Record::Closed | Record::Gate(_) | Record::Piece { .. } => {}
         }
     }
 

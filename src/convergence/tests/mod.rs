@@ -5,6 +5,7 @@
 
 mod crash;
 mod exchange;
+mod gate;
 mod losses;
 mod registry;
 mod single;
@@ -65,6 +66,8 @@ fn part(nodes: u64) -> Part {
         nodes: Arc::new((1..=nodes).map(NodeId).collect()),
         is_reader: false,
         limits: NamespaceLimits::default(),
+        passage: super::Passage::Open,
+        epoch: 1,
     }
 }
 

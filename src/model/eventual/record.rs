@@ -39,6 +39,17 @@ pub enum Record {
         /// The bytes.
         bytes: Bytes,
     },
+    /// This replica takes no writes of its own any more, as of an epoch of the catalog.
+    Gate(Gate),
+}
+
+/// Until which epoch of the catalog a replica stays closed whatever its catalog says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The epoch by which it was closed: a catalog before that does not open it.
+    pub epoch: u64,
+    /// Whether it is closed for reads, too.
+    pub sealed: bool,
 }
 
 /// Some cells of a state sync.

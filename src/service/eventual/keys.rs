@@ -186,6 +186,7 @@ pub(super) fn refused(error: WriteError) -> ServiceError {
         WriteError::OnceMismatch => ErrorKind::OnceMismatch,
         WriteError::TooLarge { max, .. } => ErrorKind::TooLarge { limit: max },
         WriteError::Reader => ErrorKind::Denied { code: "read_replica", reason },
+        WriteError::Switching => ErrorKind::Switching,
         WriteError::Restore { .. } => ErrorKind::Denied { code: "nothing_to_restore", reason },
         WriteError::Overloaded => ErrorKind::Overloaded { reason },
         WriteError::ClockAhead { .. } | WriteError::Stopped(_) => ErrorKind::Unavailable { reason },

@@ -95,6 +95,7 @@ fn catalog(nodes: u64, homes: u32, data_type: DataType, topology: Topology) -> C
         recorded_since: 0,
         data_type: Some(data_type),
         topology,
+        switch: None,
     };
     Catalog {
         epoch: 1,
