@@ -26,6 +26,7 @@ async fn cluster(
         backend,
         flags: Vec::new(),
         environment: Vec::new(),
+        link_delay: Duration::ZERO,
         own_disks: plan.needs().own_disks,
         shim: plan.needs().shim,
     };

@@ -9,6 +9,9 @@
 //! knew them already; without rivals its parent is certain. A node knows what it took, what it showed,
 //! and, since a write is never applied before what it replaces, all that these had been shown.
 //!
+//! Answers name what their node had heard of (`heard`): rivals are only those that it had not heard of when
+//! it showed something to the writer, and had heard of when it had written.
+//!
 //! A rival may have been sent long before and still not be there, as while links are cut. So rivals are
 //! left out of which it is proved that they had not come: a node that shows what a write `y` has certainly
 //! replaced does not have `y`, and hence nothing that was sent later to `y`'s node, since each node's
@@ -20,9 +23,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::doubts::Doubts;
+use super::heard::{Dot, Heard};
 use crate::history::{Event, History, Kind, Operation, Value};
 use crate::report::{Outcome, windows};
-use crate::workload::finding::{at, ended, extra, extra_number};
+use crate::workload::finding::{at, ended, extra, extra_number, text};
 
 /// A write that was not refused.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub(super) struct Write<'a> {
     /// The write that it was shown.
     pub(super) shown: Option<usize>,
     /// Whether it said so.
-    context: bool,
+    pub(super) context: bool,
     /// Which others may have come in between.
     pub(super) rivals: BTreeSet<usize>,
 }
@@ -102,9 +106,16 @@ pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, K
             glances.entry(key).or_default().push(Glance { began, time: event.time, node, shown });
         }
     }
+    for event in history.events.iter().filter(|e| e.f == "shown" && e.kind == Kind::Ok) {
+        let (key, value) = (at(&event.value, 1).as_int(), at(&event.value, 3).as_int());
+        if let (Some(key), Some(value)) = (key.and_then(|key| keys.get_mut(&key)), value) {
+            key.name(value, text(&event.value, 2));
+        }
+    }
     for (key, known) in &mut keys {
         known.find_parents();
         known.find_rivals(glances.get(key).map(Vec::as_slice).unwrap_or_default());
+        known.ask_vectors();
     }
     if doubts.is_empty() && !starts_again(history) {
         for _ in 0..ROUNDS {
@@ -118,7 +129,7 @@ pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, K
 /// What is certain once makes more certain.
 const ROUNDS: usize = 3;
 /// Faults after which all writers are who they were.
-const KEEPING: &[&str] = &["partition", "packet", "pause", "clock", "heal"];
+const KEEPING: &[&str] = &["partition", "packet", "pause", "clock", "heal", "link-delay"];
 
 /// Whether nodes may have been started again.
 fn starts_again(history: &History) -> bool {
@@ -209,10 +220,13 @@ enum Step {
 impl<'a> Key<'a> {
     /// The write that an answer had shown; its receipt is known from now on.
     fn shown_by(&mut self, event: &'a Event) -> Option<usize> {
-        let receipt = extra(event, "shown").as_text()?;
-        let place = self.values.get(&extra(event, "shown-value").as_int()?).copied()?;
-        let write = self.writes.get_mut(place)?;
-        write.receipt.get_or_insert(receipt);
+        self.name(extra(event, "shown-value").as_int()?, extra(event, "shown").as_text())
+    }
+
+    /// Names the write of a value, which got no answer perhaps.
+    fn name(&mut self, value: i64, receipt: Option<&'a str>) -> Option<usize> {
+        let place = self.values.get(&value).copied()?;
+        self.writes.get_mut(place)?.receipt.get_or_insert(receipt?);
         Some(place)
     }
 
@@ -285,6 +299,23 @@ impl<'a> Key<'a> {
 }
 
 impl Key<'_> {
+    /// Leaves out rivals that the node had heard of when it showed something, and those that it had not
+    /// heard of when it had written.
+    fn ask_vectors(&mut self) {
+        let dots: Vec<Option<Dot>> =
+            self.writes.iter().map(|write| write.receipt.and_then(Dot::read)).collect();
+        for write in self.writes.iter_mut().filter(|write| write.kind == Kind::Ok) {
+            let heard = |name| told(&write.operation, name)?.as_text().and_then(Heard::read);
+            let (Some(before), Some(after)) = (heard("heard-before"), heard("heard")) else {
+                continue;
+            };
+            write.rivals.retain(|rival| match dots.get(*rival).copied().flatten() {
+                Some(dot) => after.has(dot) && !before.has(dot),
+                None => true,
+            });
+        }
+    }
+
     /// Notes a rival, unless it is of the same node, whose writers take turns.
     fn add_rival(&mut self, place: usize, rival: usize) {
         let takes_turns = |rival: &Write<'_>, write: &Write<'_>| {

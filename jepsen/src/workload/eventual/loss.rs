@@ -8,9 +8,12 @@
 //! `shown` and `shown-value` what it had been shown, in `context` whether it said so in its write, in
 //! `receipt` the write's name, in `waited-us` how long it waited for other writers of its key at its
 //! node (one at a time, so that what it was shown is what it replaces, unless a write of another node
-//! comes in between; of half of the cooler keys at all nodes), in `sent-us` after how long it was sent. Keys are
+//! comes in between; of half of the cooler keys at all nodes), in `sent-us` after how long it was sent, in
+//! `heard-before` and `heard` what the node had heard of (`KV-Vector`) when it showed and when it had written. Keys are
 //! chosen as in the model of the loss: zipf with 0.99. Nobody deletes. At the end, once nothing is pending: `totals`, `conflicts`, `fates` of every write and what is `shown`, all at
-//! every node; then `restore` of some lost writes.
+//! every node; then `restore` of some lost writes. Before, when all nodes are equal, each key is written once more
+//! (`close`, which is a write): so none that was concurrent with others is the last one, of which alone it could
+//! not be told whether it swept the others or outranks them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::{Spaces, asking};
-use crate::api::{Api, ApiError, Outcome, Request};
+use crate::api::{Api, ApiError, Outcome, Reply, Request};
 use crate::checker::Checker;
 use crate::checker::eventual::{Agreement, Availability, Fates};
 use crate::history::Value;
@@ -117,6 +120,12 @@ impl Workload for Loss {
         let once = ["converge", "totals", "conflicts"];
         let mut tasks: Vec<(u64, Task)> =
             once.into_iter().flat_map(|f| self.spaces.each(f)).collect();
+        let close = |key: i64| {
+            let value = Value::keyed(key, self.next.fetch_add(1, Ordering::Relaxed));
+            (0, Task { f: "write".into(), value })
+        };
+        let equal = || self.spaces.each("converge");
+        tasks.splice(..0, equal().chain((0..KEYS).map(close)).collect::<Vec<_>>());
         for key in 0..KEYS {
             for f in ["shown", "fates"] {
                 tasks.extend(self.spaces.each_node(f, vec![key.into()]));
@@ -166,6 +175,7 @@ impl Loss {
         extra.insert("waited-us".into(), int(waited));
         extra.insert("context".into(), context.is_some().into());
         extra.extend(shown(&reply));
+        extra.extend(heard("heard-before", &reply));
         let sent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         extra.insert("sent-us".into(), int(sent));
         let reply = api.send(node, request).await;
@@ -173,6 +183,7 @@ impl Loss {
         if let Some(receipt) = completion.extra.get("receipt").and_then(Value::as_text) {
             self.receipts.lock().entry(key).or_default().push(receipt.to_owned());
         }
+        completion.extra.extend(heard("heard", &reply));
         completion.extra.extend(extra);
         completion
     }
@@ -266,8 +277,13 @@ impl Loss {
     }
 }
 
+/// What the node had heard of when it answered, as it says it.
+fn heard(name: &str, reply: &Reply) -> Option<(String, Value)> {
+    Some((name.to_owned(), reply.header("kv-vector")?.into()))
+}
+
 /// What a read showed: receipt and value.
-fn shown(reply: &crate::api::Reply) -> BTreeMap<String, Value> {
+fn shown(reply: &Reply) -> BTreeMap<String, Value> {
     let mut extra = BTreeMap::new();
     if let Some(receipt) = reply.header("kv-receipt") {
         extra.insert("shown".to_owned(), receipt.into());

@@ -114,6 +114,8 @@ fn each_untruth_about_a_fork_has_its_name() {
     says(|s| s.fates[1] = (11, "lost", Some("r99")), "lost-to-nobody");
     says(|s| s.fates[0] = (10, "current", None), "replaced-and-current");
     says(|s| s.fates[0] = (10, "current", None), "current-and-not-shown");
+    says(|s| s.fates[2] = (20, "superseded", None), "shown-and-not-current");
+    says(|s| drop(s.fates.remove(0)), "unaccounted");
     says(|s| s.other_fates = Some(vec![(11, "superseded", None)]), "fates-differ");
     says(|s| s.conflicts.clear(), "loss-not-recorded");
     says(|s| s.conflicts.push(("r10", 10, "r20")), "recorded-and-not-lost");
@@ -154,4 +156,28 @@ fn what_came_in_between_is_allowed_for_and_bounds_the_effect() {
         assert_eq!(verdict.validity, Validity::Valid, "{fate}: {}", verdict.reason);
     }
     assert_eq!(kinds(&script, &said("superseded", None, 3)), ["wrong-effective-loss"]);
+}
+
+/// A write that got no answer, and is what all nodes show in the end: it is counted, and what it was
+/// shown stands in its chain.
+#[test]
+fn a_write_without_an_answer_that_is_current_is_named_by_what_is_shown() {
+    let mut script = Script::default();
+    write(&mut script, 10, 1, None);
+    let task = Value::keyed(1, 30);
+    let event = script.operation("write", task.clone(), Kind::Info, task);
+    event.node = Some(1);
+    event.with("context", true).with("shown", "r10").with("shown-value", 10);
+    for node in 1..=2_i64 {
+        let fates = fates(&[(10, "superseded", None)]);
+        script.operation("fates", 1, Kind::Ok, Value::list([node.into(), 1.into(), fates]));
+        let shown = Value::list([node.into(), 1.into(), "r30".into(), 30.into()]);
+        script.operation("shown", 1, Kind::Ok, shown);
+        let none = Value::list([node.into(), "lww".into(), Value::list([])]);
+        script.operation("conflicts", 1, Kind::Ok, none);
+        let totals = [node.into(), "lww".into(), 0.into(), 0.into(), 0.into()];
+        script.operation("totals", 1, Kind::Ok, Value::list(totals));
+    }
+    let verdict = Fates.check(&script.history(), Budget::default());
+    assert_eq!(verdict.validity, Validity::Valid, "{}", verdict.reason);
 }
