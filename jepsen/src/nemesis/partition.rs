@@ -19,7 +19,8 @@ const USUAL: usize = 9;
 /// All shapes: of `alone`, which leaves nobody with anybody, a plan must say the name, since nothing but
 /// eventual namespaces can do anything then.
 pub(super) const VARIANTS: &[&str] = &[
-    "one", "majority", "halves", "bridge", "ring", "one-way", "flapping", "leaders", "elected", "alone",
+    "one", "majority", "halves", "bridge", "ring", "one-way", "flapping", "leaders", "elected",
+    "alone",
 ];
 
 /// What was under way when a link was blocked has passed by then.

@@ -200,7 +200,8 @@ mod tests {
         let said = Value::list([1.into(), "set".into(), "converged".into()]);
         let members = Value::list([Value::list([1.into(), "a".into()])]);
         script.operation("converge", 1, Kind::Ok, said).with("members", members);
-        for (node, found) in [(1, Validity::Unknown), (2, Validity::Valid), (3, Validity::Invalid)] {
+        for (node, found) in [(1, Validity::Unknown), (2, Validity::Valid), (3, Validity::Invalid)]
+        {
             let contents = if node == 3 { vec![1_i64] } else { vec![1, 2] };
             let value = Value::list([Value::Int(node), "set".into(), contents.into()]);
             script.operation("items", 1, Kind::Ok, value);

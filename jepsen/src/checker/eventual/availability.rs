@@ -68,7 +68,11 @@ impl Checker for Availability {
             match operation.complete.filter(|event| event.kind == Kind::Ok) {
                 Some(_) => {
                     let took = took(&operation);
-                    if is_cut { cut.push(took) } else { calm.push(took) }
+                    if is_cut {
+                        cut.push(took)
+                    } else {
+                        calm.push(took)
+                    }
                     sides.add(&operation, took, is_cut);
                 }
                 None => refused(&operation, is_cut, &mut findings),

@@ -49,8 +49,7 @@ impl CutOff {
         let node = operation.complete.and_then(|event| event.node);
         let Some(times) = node.and_then(|node| self.times.get(&node)) else { return };
         let (begin, end) = (operation.invoke.time, ended(operation));
-        let sides =
-            if operation.invoke.f == "read" { &mut self.reads } else { &mut self.writes };
+        let sides = if operation.invoke.f == "read" { &mut self.reads } else { &mut self.writes };
         if times.iter().any(|(from, to)| *from <= begin && end <= *to) {
             sides.cut.push(took);
         } else if !is_cut && times.iter().any(|(from, _)| end < *from) {
@@ -60,9 +59,7 @@ impl CutOff {
 
     /// All figures.
     pub(super) fn figures(&mut self) -> Json {
-        let told = |sides: &mut Sides| {
-            json!({ "before": latencies(&mut sides.before), "cut_off": latencies(&mut sides.cut) })
-        };
+        let told = |sides: &mut Sides| json!({ "before": latencies(&mut sides.before), "cut_off": latencies(&mut sides.cut) });
         json!({
             "nodes": self.times.keys().collect::<Vec<_>>(), "reads": told(&mut self.reads),
             "writes": told(&mut self.writes),

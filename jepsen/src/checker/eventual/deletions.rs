@@ -76,7 +76,8 @@ impl Checker for Deletions {
         let broken = windows(history).iter().any(|window| window.bites() && window.name != "heal");
         let untried = broken && !syncs.is_empty() && whole + cut == 0;
         if untried && findings.is_empty() {
-            let words = "faults were in force, and no state sync ran that could bring anything back";
+            let words =
+                "faults were in force, and no state sync ran that could bring anything back";
             return Verdict::unknown(self.name(), words).with_figures(figures);
         }
         findings.verdict(self.name(), judged, fine, figures)

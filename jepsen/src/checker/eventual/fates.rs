@@ -220,8 +220,10 @@ fn accounted(key: i64, record: &Key<'_>, place: usize, end: &End<'_>, findings: 
     let Some(said) = write.receipt.and_then(|receipt| end.fates.get(&(key, receipt))) else {
         // Who lost all nodes before the end has asked nothing.
         if write.kind == Kind::Ok && !end.fates.is_empty() {
-            let words =
-                format!("write {} of key {key} was acknowledged, and no node was asked", write.value);
+            let words = format!(
+                "write {} of key {key} was acknowledged, and no node was asked",
+                write.value
+            );
             findings.add("unaccounted", words, shows([&write.operation]));
         }
         return;

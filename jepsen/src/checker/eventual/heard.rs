@@ -120,7 +120,9 @@ mod tests {
 
     #[test]
     fn what_is_none_is_not_read() {
-        for text in ["", "AQ", "not/base64", "AgEB_KnbtgaX-ofYBgGKfnsjo-fHfg", "AQ8B_KnbtgaX-ofYBgGKfns"] {
+        for text in
+            ["", "AQ", "not/base64", "AgEB_KnbtgaX-ofYBgGKfnsjo-fHfg", "AQ8B_KnbtgaX-ofYBgGKfns"]
+        {
             assert_eq!(Heard::read(text), None, "{text}");
         }
         assert_eq!(Dot::read("1-66d6d4fc.1"), None);

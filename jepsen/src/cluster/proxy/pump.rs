@@ -135,7 +135,8 @@ fn lateness(link: Option<&Link>, piece: &Piece) -> Duration {
     let fate = link.fate();
     let late = fate.delay + if fate.lost { RETRANSMISSION } else { Duration::ZERO };
     // How long the cable is counts as no treatment.
-    if !settings.shape.is_plain() && (!late.is_zero() || settings.shape.bytes_per_second.is_some()) {
+    if !settings.shape.is_plain() && (!late.is_zero() || settings.shape.bytes_per_second.is_some())
+    {
         link.count_treated(bytes.len());
     }
     late

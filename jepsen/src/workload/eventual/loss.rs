@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,7 +32,7 @@ use crate::checker::Checker;
 use crate::checker::eventual::{Agreement, Availability, Fates};
 use crate::history::Value;
 use crate::workload::finding::{at, int, number, text};
-use crate::workload::place::foreign;
+use crate::workload::place::{PAUSE, foreign};
 use crate::workload::{Asker, Completion, Ending, Task, Workload, make};
 
 const TYPE: &str = "lww";
@@ -43,6 +44,8 @@ const HOT: i64 = 4;
 const ZIPF: f64 = 0.99;
 /// Of so many keys one is written without saying what was shown.
 const BLIND: i64 = 6;
+/// A node whose clock was wrong refuses writes for less than this when it is right again.
+const TAKES_WITHIN: Duration = Duration::from_secs(60);
 /// Lost writes that are restored.
 const RESTORED: i64 = 3;
 
@@ -55,6 +58,8 @@ type Lost = (String, i64, i64);
 #[derive(Debug)]
 pub struct Loss {
     spaces: Spaces,
+    /// Nobody says what was shown, and none waits for writers of other nodes.
+    blind: bool,
     next: AtomicI64,
     /// Chances of the keys, summed up.
     chances: Vec<f64>,
@@ -73,6 +78,7 @@ impl Default for Loss {
         }
         Self {
             spaces: Spaces::of("loss", &[TYPE]),
+            blind: false,
             next: AtomicI64::new(0),
             chances,
             turns: Mutex::default(),
@@ -82,10 +88,18 @@ impl Default for Loss {
     }
 }
 
+impl Loss {
+    /// The same by clients as in the model of losses: a write stands on whatever its node shows when it is
+    /// made, since nobody says what was read before.
+    pub fn blind() -> Self {
+        Self { blind: true, ..Self::default() }
+    }
+}
+
 #[async_trait]
 impl Workload for Loss {
     fn name(&self) -> &'static str {
-        "loss"
+        if self.blind { "loss-blind" } else { "loss" }
     }
 
     async fn prepare(&self, api: &Api) -> Result<(), ApiError> {
@@ -159,7 +173,8 @@ impl Loss {
         let began = Instant::now();
         // Of half of the cooler keys writers take turns at all nodes together: only what is late or cut off is
         // concurrent there, so that nearly every link is certain.
-        let place = if key >= HOT && key % 2 == 0 { (key, 0) } else { (key, node) };
+        let together = key >= HOT && key % 2 == 0 && !self.blind;
+        let place = if together { (key, 0) } else { (key, node) };
         let turn = Arc::clone(self.turns.lock().entry(place).or_default());
         let _turn = turn.lock().await;
         let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -168,7 +183,7 @@ impl Loss {
         if !asking::answered(&reply) {
             return make::harmless(reply.completion());
         }
-        let says = key % BLIND != BLIND - 1;
+        let says = key % BLIND != BLIND - 1 && !self.blind;
         let context = reply.header("kv-context").filter(|_| says);
         let request = asking::put(space, &name, value.to_string(), context);
         let mut extra: BTreeMap<String, Value> = BTreeMap::new();
@@ -178,7 +193,7 @@ impl Loss {
         extra.extend(heard("heard-before", &reply));
         let sent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         extra.insert("sent-us".into(), int(sent));
-        let reply = api.send(node, request).await;
+        let reply = self.send(api, node, request).await;
         let mut completion = asking::written(&reply, Value::keyed(key, value));
         if let Some(receipt) = completion.extra.get("receipt").and_then(Value::as_text) {
             self.receipts.lock().entry(key).or_default().push(receipt.to_owned());
@@ -186,6 +201,18 @@ impl Loss {
         completion.extra.extend(heard("heard", &reply));
         completion.extra.extend(extra);
         completion
+    }
+
+    /// Sends a write; when all is over until it is taken, within a bound.
+    async fn send(&self, api: &Api, node: u32, request: Request) -> Reply {
+        loop {
+            let reply = api.send(node, request.clone()).await;
+            let waits = self.spaces.since_over().is_some_and(|since| since < TAKES_WITHIN);
+            if !waits || reply.error.as_deref() != Some("unavailable") {
+                return reply;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn read(&self, api: &Api, node: u32, space: &str, key: i64) -> Completion {
@@ -254,7 +281,7 @@ impl Loss {
         };
         let receipt = asking::escaped(&receipt);
         let path = format!("/v1/ns/{space}/conflicts/{receipt}/restore?key=k{key}");
-        let reply = api.send(node, Request::new(Method::POST, path)).await;
+        let reply = self.send(api, node, Request::new(Method::POST, path)).await;
         if reply.outcome != Outcome::Applied {
             return reply.completion();
         }

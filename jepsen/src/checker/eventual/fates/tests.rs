@@ -181,3 +181,31 @@ fn a_write_without_an_answer_that_is_current_is_named_by_what_is_shown() {
     let verdict = Fates.check(&script.history(), Budget::default());
     assert_eq!(verdict.validity, Validity::Valid, "{}", verdict.reason);
 }
+
+/// Node 1 takes node 2's 20, which replaced 10, and then a write by who was shown 10: that sweeps 20, and
+/// stands on nothing.
+#[test]
+fn what_a_swept_rival_had_replaced_is_nobodys_ground() {
+    let mut script = Script::default();
+    write(&mut script, 10, 1, None);
+    write(&mut script, 20, 2, Some(10));
+    write(&mut script, 11, 1, Some(10));
+    write(&mut script, 12, 1, Some(11));
+    let said = |effective| Said {
+        fates: vec![
+            (10, "superseded", None),
+            (20, "lost", Some("r11")),
+            (11, "superseded", None),
+            (12, "current", None),
+        ],
+        other_fates: None,
+        shown: "r12",
+        conflicts: vec![("r20", 20, "r11")],
+        totals: (1, effective, 0),
+        restored: None,
+    };
+    let verdict = verdict(&script, &said(2));
+    assert_eq!(verdict.validity, Validity::Valid, "{}", verdict.reason);
+    assert_eq!(verdict.figures["effective_at_least"], 2);
+    assert_eq!(kinds(&script, &said(1)), ["wrong-effective-loss"]);
+}
