@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 use super::cut_off::CutOff;
 use super::doubts::nodes;
 use crate::checker::{Budget, Checker};
-use crate::history::{History, Kind, Operation, Value};
+use crate::history::{Event, History, Kind, Operation, Value};
 use crate::report::{Window, windows};
 use crate::verdict::Verdict;
 use crate::workload::finding::{Findings, ended, extra, extra_number, shows};
@@ -65,14 +65,11 @@ impl Checker for Availability {
                 operation.invoke.time <= window.end && ended(&operation) >= window.begin
             };
             let is_cut = links.iter().any(|window| within(&window));
-            match operation.complete.filter(|event| event.kind == Kind::Ok) {
+            match operation.complete.filter(|event| answers(event)) {
                 Some(_) => {
                     let took = took(&operation);
-                    if is_cut {
-                        cut.push(took)
-                    } else {
-                        calm.push(took)
-                    }
+                    let times = if is_cut { &mut cut } else { &mut calm };
+                    times.push(took);
                     sides.add(&operation, took, is_cut);
                 }
                 None => refused(&operation, is_cut, &mut findings),
@@ -130,11 +127,13 @@ fn took(operation: &Operation<'_>) -> u64 {
     all.saturating_sub(before.saturating_mul(1000))
 }
 
+/// Whether it is an answer: done, or refused for what was asked.
+fn answers(event: &Event) -> bool {
+    event.kind == Kind::Ok || event.error.as_deref().is_some_and(|error| EARNED.contains(&error))
+}
+
 fn refused(operation: &Operation<'_>, is_cut: bool, findings: &mut Findings) {
     let error = operation.complete.and_then(|event| event.error.clone()).unwrap_or_default();
-    if EARNED.contains(&error.as_str()) {
-        return;
-    }
     let when = if is_cut { "while only links were broken" } else { "while nothing was broken" };
     let node = operation.complete.and_then(|event| event.node).unwrap_or_default();
     let words = format!(

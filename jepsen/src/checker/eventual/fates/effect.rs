@@ -87,8 +87,12 @@ impl<'a> Chains<'a> {
             let length = |parent: &usize| self.known.get(parent).copied().unwrap_or((0, 0));
             let holds = links.iter().find(|(_, holds)| *holds).map(|(parent, _)| length(parent));
             let longest = links.iter().map(|(parent, _)| length(parent).1).max().unwrap_or(0);
+            // Who says nothing stands on something, where there is anything: nobody deletes.
+            let blind = self.key.writes.get(place).is_some_and(|w| !w.context && w.shown.is_some());
+            let shortest = links.iter().map(|(parent, _)| length(parent).0).min().unwrap_or(0);
             let chain = match holds {
                 Some((least, most)) => (least + 1, most + 1),
+                None if blind => (shortest + 1, longest + 1),
                 None => (1, longest + 1),
             };
             self.known.insert(place, chain);
