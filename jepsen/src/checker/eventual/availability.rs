@@ -6,7 +6,7 @@
 //! Promises: an operation that was refused or got no answer is an anomaly, unless its own node was
 //! killed, stopped or stood still then or just before, or something else was broken that concerns all, or
 //! the refusal is about what was asked for. Of a wrong clock only the refusal of a write is to be expected.
-//! Where partitions were made and no answer of that time could be judged it is unknown. Latencies while links
+//! Where partitions were made and nothing was answered meanwhile it is unknown, and so it is where nothing was answered at all. Latencies while links
 //! were broken, and of nodes that were cut off from a majority, are told beside those of before
 //! (`cut_off`), and not judged: other things run on the machine, too.
 
@@ -51,49 +51,46 @@ impl Checker for Availability {
         let (links, others): (Vec<_>, Vec<_>) =
             windows.iter().partition(|window| LINKS.contains(&window.name.as_str()));
         let mut findings = Findings::default();
-        let (mut calm, mut cut, mut excused) = (Vec::new(), Vec::new(), 0_u64);
+        let (mut calm, mut cut) = (Vec::new(), Vec::new());
+        let (mut answered, mut answered_cut, mut excused) = (0_u64, 0_u64, 0_u64);
         let mut sides = CutOff::of(&windows);
         for operation in history.operations() {
             if *extra(operation.invoke, "final") != Value::Nil {
                 continue;
             }
-            if others.iter().any(|window| excuses(window, &operation)) {
-                excused += 1;
-                continue;
-            }
+            let is_excused = others.iter().any(|window| excuses(window, &operation));
             let within = |window: &&&Window| {
                 operation.invoke.time <= window.end && ended(&operation) >= window.begin
             };
             let is_cut = links.iter().any(|window| within(&window));
             match operation.complete.filter(|event| answers(event)) {
                 Some(_) => {
+                    answered += 1;
+                    answered_cut += u64::from(is_cut);
+                    if is_excused {
+                        continue;
+                    }
                     let took = took(&operation);
                     let times = if is_cut { &mut cut } else { &mut calm };
                     times.push(took);
                     sides.add(&operation, took, is_cut);
                 }
+                None if is_excused => excused += 1,
                 None => refused(&operation, is_cut, &mut findings),
             }
         }
-        let judged = u64::try_from(calm.len() + cut.len()).unwrap_or(u64::MAX);
         let figures = json!({
-            "quiet": latencies(&mut calm), "links_broken": latencies(&mut cut), "excused": excused,
+            "answered": answered, "answered_while_cut": answered_cut, "excused": excused,
+            "quiet": latencies(&mut calm), "links_broken": latencies(&mut cut),
             "cut_off": sides.figures(),
         });
-        let blind = cut.is_empty() && links.iter().any(|window| window.name == "partition");
-        let fine = match judged {
-            0 => format!(
-                "nothing was judged: something else was broken during all of the {excused} operations"
-            ),
-            _ => format!(
-                "each of {judged} operations was answered by the node that it was sent to, {} of them while \
-                 links were broken{}",
-                cut.len(),
-                sides.words()
-            ),
-        };
-        let weight = if blind { 0 } else { judged.max(excused) };
-        findings.verdict(self.name(), weight, fine, figures)
+        let fine = format!(
+            "{answered} operations were answered by the node that they were sent to, {answered_cut} of them \
+             while links were broken; {excused} were not, for which there was another reason{}",
+            sides.words()
+        );
+        let blind = answered_cut == 0 && links.iter().any(|window| window.name == "partition");
+        findings.verdict(self.name(), if blind { 0 } else { answered }, fine, figures)
     }
 }
 
@@ -199,6 +196,7 @@ mod tests {
     fn only_the_node_that_was_killed_is_excused() {
         for (at_node, found) in [(1, Validity::Valid), (2, Validity::Invalid)] {
             let mut script = Script::default();
+            script.operation("read", 1, Kind::Ok, 1);
             fault(&mut script, "start-kill");
             script.operation("write", 1, Kind::Info, 1).node = Some(at_node);
             assert_eq!(Availability.check(&script.history(), Budget::default()).validity, found);
@@ -213,19 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_which_no_answer_of_a_partition_was_judged_says_so() {
+    fn a_run_in_which_nothing_was_answered_during_a_partition_says_so() {
         let mut script = Script::default();
         script.operation("read", 1, Kind::Ok, 1);
         fault(&mut script, "start-partition");
         fault(&mut script, "power");
-        script.operation("read", 1, Kind::Ok, 1);
+        script.operation("read", 1, Kind::Fail, 1);
         fault(&mut script, "stop-partition");
         let verdict = Availability.check(&script.history(), Budget::default());
         assert_eq!(verdict.validity, Validity::Unknown, "{}", verdict.reason);
         let mut script = Script::default();
         fault(&mut script, "power");
-        script.operation("read", 1, Kind::Ok, 1);
+        script.operation("read", 1, Kind::Info, 1);
         let verdict = Availability.check(&script.history(), Budget::default());
-        assert!(verdict.reason.contains("nothing was judged"), "{}", verdict.reason);
+        assert_eq!(verdict.validity, Validity::Unknown, "{}", verdict.reason);
     }
 }
