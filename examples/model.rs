@@ -23,6 +23,8 @@
 mod asks;
 #[path = "../tests/model/history.rs"]
 mod history;
+#[path = "../tests/model/judge.rs"]
+mod judge;
 #[path = "../tests/model/replica.rs"]
 mod replica;
 #[path = "../tests/model/rules.rs"]

@@ -23,6 +23,8 @@ pub enum Broken {
     FinalEarly,
     /// R6: beats count whatever list of members they were written under.
     AnyMembers,
+    /// R6: a write counts as seen what its client knows, however long ago that was swept.
+    SeesLate,
     /// R7: during a state sync operations are applied that will come with it.
     StreamsIntoSync,
     /// Marks are merged as a plain union.
@@ -32,7 +34,7 @@ pub enum Broken {
 }
 
 /// All ways to break it.
-pub const BROKEN: [Broken; 11] = [
+pub const BROKEN: [Broken; 12] = [
     Broken::VectorEarly,
     Broken::NoBaseCheck,
     Broken::RemovesAboveVector,
@@ -41,6 +43,7 @@ pub const BROKEN: [Broken; 11] = [
     Broken::SweepsNothing,
     Broken::FinalEarly,
     Broken::AnyMembers,
+    Broken::SeesLate,
     Broken::StreamsIntoSync,
     Broken::MarksUnion,
     Broken::NarrowsByLive,
@@ -62,7 +65,11 @@ impl Broken {
             Self::NarrowsByLive => 32,
             Self::FinalEarly => 20,
             Self::MarksUnion => 4,
-            Self::Nothing | Self::VectorEarly | Self::NoBaseCheck | Self::SameActor => 0,
+            Self::Nothing
+            | Self::VectorEarly
+            | Self::NoBaseCheck
+            | Self::SameActor
+            | Self::SeesLate => 0,
         }
     }
 
