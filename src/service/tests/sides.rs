@@ -78,11 +78,8 @@ async fn add(service: &Service) -> u64 {
     let mut acked = 0;
     loop {
         let context = within(service, 5_000);
-        let space = match service.eventual(NAME, &context).await {
-            Ok(Some(space)) => space,
-            // It is over already, or about to be.
-            Ok(None) | Err(_) => return acked,
-        };
+        // Otherwise it is over already, or about to be.
+        let Ok(Some(space)) = service.eventual(NAME, &context).await else { return acked };
         let key = Bytes::from(format!("c{}", acked % 5));
         match space.write(key, Order::from(Ask::Add(1)), &context).await {
             Ok(_) => acked += 1,
