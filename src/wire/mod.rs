@@ -27,9 +27,9 @@ pub use cluster::{
     ReplaceRequest, ReplicaView, RouteReplica, RouteView,
 };
 pub use eventual::{
-    Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
-    FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals,
-    ReceiptView, Restored, Sibling, VectorView,
+    Conflict, ConflictBookmark, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember,
+    EventualRow, FieldOp, FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS,
+    KV_VECTOR, LossTotals, PassView, ReceiptView, Restored, Sibling, VectorView,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{

@@ -27,14 +27,6 @@ pub enum Record {
     Reached(Reached),
     /// Losses whose fate is final: their marks go, their records stay.
     Final(Vec<LostRecord>),
-    /// Members that are none any more: their beats are forgotten. Their actors stay in vectors for
-    /// ever: who drops one is asked for its operations again by those who have not.
-    Retired(Vec<Member>),
-    /// Records of writes from before this time are forgotten.
-    Forgotten {
-        /// The time.
-        before: Hlc,
-    },
     /// The shard was closed in good order: if this is the last record its actor goes on.
     Closed,
     /// A part of the bytes of a record that is too long for one entry. A record whose last part is
