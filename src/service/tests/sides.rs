@@ -138,7 +138,7 @@ async fn counters_come_from_consensus_once_although_two_nodes_copy_them() {
             let held = space.get(key, None, &context).await.unwrap();
             assert_eq!(held.shown.what, What::Text(value.clone()), "{key:?}");
         }
-        let missing = space.get(b"other", None, &context).await.unwrap();
+        let missing = space.get(&Bytes::from_static(b"other"), None, &context).await.unwrap();
         assert_eq!(missing.shown.what, What::Missing);
     }
 }
