@@ -350,15 +350,7 @@ impl Worker {
 
     /// Whether a write may be made at all.
     fn admit(&self, key: &[u8], batch: &Batch, now: Moment) -> Result<(), WriteError> {
-        let part = self.inner.part.read();
-        if part.is_reader {
-            return Err(WriteError::Reader);
-        }
-        batch.draft.admits(&part)?;
-        let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
-        if bytes > max {
-            return Err(WriteError::TooLarge { what: "the key", bytes, max });
-        }
+        batch.draft.admits(&self.inner.part.read(), key)?;
         let ms = self.inner.clocks.lead_ms(now);
         if ms > MAX_DRIFT_MS && self.inner.place.data_type.ranks() {
             return Err(WriteError::ClockAhead { ms });
