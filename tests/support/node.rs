@@ -3,6 +3,7 @@
 //! Promises: the process is dead when the value is dropped. A process is only ever signalled through
 //! the handle that started it.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -14,9 +15,16 @@ use super::wait::wait_until;
 /// Lines of a log that are shown when a test fails.
 const TAIL: usize = 40;
 
+/// Another build of the server, which nodes run once they are started again: an upgrade.
+const NEXT: &str = "TETRARCH_NEXT_BINARY";
+
 /// The binary under test.
 pub(crate) fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tetrarch"));
+    command(env!("CARGO_BIN_EXE_tetrarch").as_ref())
+}
+
+fn command(program: &OsStr) -> Command {
+    let mut command = Command::new(program);
     // Settings of the person who runs the tests must not reach the servers.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("TETRARCH_") {
@@ -35,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) log_file: PathBuf,
     flags: Vec<String>,
     child: Option<Child>,
+    /// Whether it was started before.
+    is_known: bool,
 }
 
 impl Node {
@@ -53,6 +63,7 @@ impl Node {
             log_file: log_dir.join(format!("node-{id}.log")),
             flags: flags.to_vec(),
             child: None,
+            is_known: false,
         }
     }
 
@@ -66,11 +77,15 @@ impl Node {
         format!("http://{}", self.address())
     }
 
-    /// Starts the process, always with the same command line. Its output is added to its log.
+    /// Starts the process, always with the same command line (and, from the second time on, with the
+    /// build that `TETRARCH_NEXT_BINARY` names). Its output is added to its log.
     pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "node {} runs already", self.id);
         let log = OpenOptions::new().create(true).append(true).open(&self.log_file).unwrap();
-        let child = binary()
+        let next = std::env::var_os(NEXT).filter(|_| self.is_known);
+        let mut command = next.map_or_else(binary, |program| command(&program));
+        self.is_known = true;
+        let child = command
             .args(["serve", "--node", &self.id.to_string(), "--listen", &self.address()])
             .arg("--data-dir")
             .arg(&self.data_dir)
