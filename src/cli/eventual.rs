@@ -205,8 +205,14 @@ async fn convergence(space: &SpaceArgs, env: &Env) -> Result<(), Failure> {
             ));
         }
     }
+    let silent = found.members.iter().filter(|member| !member.reachable).count();
     match found.state.as_str() {
-        "converged" => Ok(()),
+        "converged" if silent == 0 => Ok(()),
+        "converged" => Err(Failure::failed(format!(
+            "{}: those that answer have converged, but {silent} of {} nodes do not answer",
+            space.ns,
+            found.members.len()
+        ))),
         state => Err(Failure::failed(format!("{} is {state}", space.ns))),
     }
 }

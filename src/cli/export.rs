@@ -16,6 +16,7 @@ use super::records::{Format, bytes_of, record_json};
 use super::{Failure, Reach, journal, print};
 use crate::client::{Client, Item, ReadMode, ScanRequest};
 use crate::runtime::{Env, limits};
+use crate::wire::Sibling;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
@@ -112,12 +113,23 @@ async fn export_all(
     let mut items = std::pin::pin!(client.scan_stream(&args.ns, request));
     while let Some(item) = items.next().await {
         if let Item::Row(row) = item.map_err(|error| Failure::read(&error))? {
+            single(&row.key, row.siblings.as_ref())?;
             written.write(&row.key, row.value.as_deref().unwrap_or_default());
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// A record holds one value: of several, none may be left out without a word.
+fn single(key: &[u8], siblings: Option<&Vec<Sibling>>) -> Result<(), Failure> {
+    let Some(all) = siblings else { return Ok(()) };
+    let (key, count) = (String::from_utf8_lossy(key), all.len());
+    Err(Failure::failed(format!(
+        "key \"{key}\" has {count} values beside each other: merge them first (kv put --context), or take \
+         all there is with `tetrarch ns export`"
+    )))
 }
 
 /// Returns how many of the keys are not there.
@@ -141,7 +153,10 @@ async fn export_named(
     let mut missing = 0_u64;
     while let Some(read) = reads.next().await {
         match read? {
-            (key, Some(got)) => written.write(&key, &got.value),
+            (key, Some(got)) => {
+                single(&key, got.siblings.as_ref())?;
+                written.write(&key, &got.value);
+            }
             (_, None) => missing += 1,
         }
     }

@@ -3,7 +3,8 @@
 //! Why it exists: operators and scripts meet the cluster here. People get tables and sentences that
 //! say what to do next; `--json` gives scripts one JSON document (or one a line); progress and
 //! remarks go to standard error. Exit codes are contract: 0 done, 1 failed and surely not applied,
-//! 2 wrong usage or settings, 3 the outcome is unknown, 4 not found.
+//! 2 wrong usage or settings, 3 the outcome is unknown, 4 not found,
+//! 5 the write took effect, but not all that was asked of it.
 //!
 //! Relies on: [`crate::client`] for the cluster; it knows the server only as a function that
 //! serves a [`Config`], which `main` hands over.
@@ -43,7 +44,7 @@ use crate::wire::Outcome;
 /// A replicated key-value store over HTTP in which every node leads part of the writes.
 ///
 /// Exit codes: 0 done; 1 failed, surely not applied; 2 wrong usage or settings; 3 the outcome of a
-/// write is unknown; 4 not found. `lock` ends with its command's code; 70 when the lock was lost, 75
+/// write is unknown; 4 not found; 5 it took effect, but on fewer nodes than `--ack` asks. `lock` ends with its command's code; 70 when the lock was lost, 75
 /// when somebody else has it.
 #[derive(Debug, Parser)]
 #[command(name = "tetrarch", version = planted::version())]
@@ -175,6 +176,7 @@ impl Failure {
     const USAGE: u8 = 2;
     const UNKNOWN: u8 = 3;
     const NOT_FOUND: u8 = 4;
+    const APPLIED: u8 = 5;
 
     fn failed(text: impl Into<String>) -> Self {
         Self { code: Self::FAILED, text: text.into() }
@@ -201,7 +203,9 @@ impl Failure {
                     "{error}\nwhether it took effect is unknown: read the key before writing again"
                 ),
             },
-            Outcome::Applied => Self::failed(format!("it took effect, but {error}")),
+            Outcome::Applied => {
+                Self { code: Self::APPLIED, text: format!("it took effect, but {error}") }
+            }
             Outcome::NotApplied => Self::failed(format!("{error}\nnothing was changed")),
         }
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::coded::{from_text, to_text};
+use crate::wire::Sibling;
 
 /// A key, and as much about it as was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +31,19 @@ pub struct Row {
     pub content_type: Option<String>,
     /// The lease with which the key ends.
     pub lease: Option<String>,
+    /// In an eventual namespace, the values that stand beside each other, if there are several.
+    pub siblings: Option<Vec<Sibling>>,
+    /// What is shown, for the context of a write that replaces it.
+    pub context: Option<String>,
+    /// Which write is shown.
+    pub receipt: Option<String>,
 }
 
 /// What a scan finds.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all of them are rows, which a box would slow down"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A key.
@@ -56,6 +67,9 @@ pub(super) struct Fields {
     modified: Option<String>,
     content_type: Option<String>,
     lease: Option<String>,
+    siblings: Option<Vec<Sibling>>,
+    context: Option<String>,
+    receipt: Option<String>,
     prefix: Option<String>,
     prefix64: Option<String>,
 }
@@ -80,6 +94,9 @@ impl Fields {
             modified: self.modified,
             content_type: self.content_type,
             lease: self.lease,
+            siblings: self.siblings,
+            context: self.context,
+            receipt: self.receipt,
         })
     }
 }
@@ -109,6 +126,9 @@ impl Row {
         some("modified", json!(self.modified));
         some("content_type", json!(self.content_type));
         some("lease", json!(self.lease));
+        some("siblings", json!(self.siblings));
+        some("context", json!(self.context));
+        some("receipt", json!(self.receipt));
         Value::Object(fields)
     }
 }

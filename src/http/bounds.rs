@@ -97,6 +97,7 @@ fn counts() -> Vec<Bound> {
         count("headers", limits::HTTP_HEADERS_MAX, "headers", "Headers of a request"),
         count("etags", limits::ETAGS_MAX, "etags", "ETags in If-Match or If-None-Match"),
         count("siblings", limits::SIBLINGS_MAX, "values", "Beside each other under a key"),
+        count("siblings_bytes", limits::SIBLINGS_BYTES_MAX, "bytes", "Of all of them together"),
         count(
             "key_cells",
             limits::KEY_CELLS_MAX,

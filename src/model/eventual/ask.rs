@@ -156,6 +156,15 @@ pub enum Refusal {
         /// The most.
         limit: usize,
     },
+    /// The key's siblings are too long together.
+    #[error(
+        "the key's siblings would have more than {limit} bytes together: read them and write with \
+         their context"
+    )]
+    SiblingsTooLarge {
+        /// Most bytes.
+        limit: usize,
+    },
     /// The sum of this node's part would not fit.
     #[error("the counter cannot be changed so: this node's part of it would leave 64 bits")]
     Overflow,
@@ -182,7 +191,7 @@ impl Refusal {
             Self::Unsupported { .. } => "mode_unsupported",
             Self::TooLarge { .. } => "value_too_large",
             Self::TooMany { .. } => "too_many_fields",
-            Self::TooManySiblings { .. } => "too_many_siblings",
+            Self::TooManySiblings { .. } | Self::SiblingsTooLarge { .. } => "too_many_siblings",
             Self::Overflow => "not_a_number",
             Self::Malformed { .. } => "patch_invalid",
             Self::Holds { .. } => "patch_conflict",

@@ -38,10 +38,7 @@ impl Cell {
     /// left; that of the newest stays. Who was swept by what stays as well: which losses there are must
     /// not depend on what a replica keeps of them.
     pub fn drop_values(&mut self, bytes_max: usize) {
-        let bytes_of = |mark: &Swept| match &mark.version.content {
-            Content::Value { value, .. } => value.len(),
-            Content::Total(_) | Content::Present | Content::Dropped => 0,
-        };
+        let bytes_of = |mark: &Swept| mark.version.content.value_bytes();
         if self.swept.values().map(bytes_of).sum::<usize>() <= bytes_max {
             return;
         }
@@ -102,4 +99,14 @@ pub enum Content {
     Present,
     /// Of a mark only: it was a value, which is not kept any more.
     Dropped,
+}
+
+impl Content {
+    /// How long its value is.
+    pub(super) fn value_bytes(&self) -> usize {
+        match self {
+            Self::Value { value, .. } => value.len(),
+            Self::Total(_) | Self::Present | Self::Dropped => 0,
+        }
+    }
 }

@@ -25,7 +25,9 @@ use super::document;
 use super::dot::Dot;
 use super::op::{Act, CellChange, Field, FieldKind, Put, Removed};
 use crate::model::json::Json;
-use crate::runtime::limits::{FIELD_BYTES_MAX, JSON_DEPTH_MAX, OP_CELLS_MAX, SIBLINGS_MAX};
+use crate::runtime::limits::{
+    FIELD_BYTES_MAX, JSON_DEPTH_MAX, OP_CELLS_MAX, SIBLINGS_BYTES_MAX, SIBLINGS_MAX,
+};
 use crate::runtime::planted::{self, Bug};
 
 /// The cells that a write is made over.
@@ -194,7 +196,6 @@ fn register<V: Cells>(
     let write = draft.write;
     let field = Field::default();
     let cell = view.cell(&write.key, &field).map_err(LocalError::View)?;
-    let found = cell.as_ref().map(|cell| &cell.live);
     let value = match &write.ask {
         Ask::Put { value, content_type } => {
             draft.fits("value", value.len())?;
@@ -220,12 +221,30 @@ fn register<V: Cells>(
         }
     }
     if let Some(content) = value {
-        let removed = draft.changes.get(&field).map_or(0, |change| change.removes.len());
-        let beside = found.map_or(0, BTreeMap::len).saturating_sub(removed);
-        if beside >= SIBLINGS_MAX && !ty.ranks() {
-            return Err(Refusal::TooManySiblings { limit: SIBLINGS_MAX }.into());
+        if let (Some(cell), false) = (&cell, ty.ranks()) {
+            let removes = draft.changes.get(&field).map_or(&[][..], |change| &change.removes);
+            room_beside(cell, removes, &content)?;
         }
         draft.put(&field, cell.as_ref(), content);
+    }
+    Ok(())
+}
+
+/// Refuses a further sibling where there are too many, or too long ones.
+fn room_beside(cell: &Cell, removes: &[Removed], content: &Content) -> Result<(), Refusal> {
+    let stays = |dot: &Dot| removes.iter().all(|removed| removed.dot != *dot);
+    let beside: Vec<usize> = cell
+        .live
+        .iter()
+        .filter(|(dot, _)| stays(dot))
+        .map(|(_, version)| version.content.value_bytes())
+        .collect();
+    if beside.len() >= SIBLINGS_MAX {
+        return Err(Refusal::TooManySiblings { limit: SIBLINGS_MAX });
+    }
+    let bytes = beside.iter().sum::<usize>().saturating_add(content.value_bytes());
+    if !beside.is_empty() && bytes > SIBLINGS_BYTES_MAX {
+        return Err(Refusal::SiblingsTooLarge { limit: SIBLINGS_BYTES_MAX });
     }
     Ok(())
 }
@@ -328,4 +347,27 @@ pub(super) fn texts(listed: &Json) -> Option<Vec<Bytes>> {
         _ => None,
     };
     items.iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::eventual::{Actor, Hlc, Version};
+
+    fn value(bytes: usize) -> Content {
+        Content::Value { value: vec![0; bytes].into(), content_type: None }
+    }
+
+    #[test]
+    fn siblings_too_long_together_are_refused() {
+        let dot = Dot { actor: Actor { node: 1, home: 1, run: 1 }, counter: 1 };
+        let version = Version { hlc: Hlc(1), lineage: 1, content: value(SIBLINGS_BYTES_MAX) };
+        let cell = Cell { live: [(dot, version)].into(), ..Cell::default() };
+        let limit = SIBLINGS_BYTES_MAX;
+        let refused = room_beside(&cell, &[], &value(1)).unwrap_err();
+        assert_eq!(refused, Refusal::SiblingsTooLarge { limit });
+        let seen = [Removed { dot, seen: true }];
+        assert_eq!(room_beside(&cell, &seen, &value(limit + 1)), Ok(()), "it takes its place");
+        assert_eq!(room_beside(&Cell::default(), &[], &value(limit + 1)), Ok(()));
+    }
 }

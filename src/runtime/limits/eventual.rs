@@ -8,6 +8,11 @@ pub const SIBLINGS_WARN: usize = 25;
 /// Most siblings of a key: each read carries all of them, and nobody ever merged that many by hand.
 pub const SIBLINGS_MAX: usize = 100;
 
+/// Bytes of a key's siblings together, from which on no further one is put beside them: each write to the
+/// key reads and writes all of them, while all other keys of the namespace wait. One value may always
+/// stand, whatever its length; nodes that do not hear of each other may each come this far.
+pub const SIBLINGS_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Most versions that a context names: what one read can have shown, where several replicas each
 /// filled the siblings of a key before they met.
 pub const CONTEXT_DOTS_MAX: usize = 4096;

@@ -88,8 +88,8 @@ impl Space {
         self.check_ack(order.ack)?;
         self.reach(None, context).await?;
         // Only a PUT says whether it made the key.
-        let created =
-            matches!(order.ask, Ask::Put { .. }) && !self.shard.is_there(&key).map_err(unread)?;
+        let is_put = matches!(order.ask, Ask::Put { .. });
+        let new = (is_put && !self.shard.is_there(&key).map_err(unread)?).then(|| key.clone());
         let request = WriteRequest {
             key,
             ask: order.ask,
@@ -100,6 +100,9 @@ impl Space {
         };
         let wrote = self.shard.write(request).await.map_err(refused)?;
         self.acknowledged(&wrote, order.ack, context).await?;
+        // A set that was put without elements does not exist.
+        let is_there = |key: Bytes| self.shard.is_there(&key).map_err(unread);
+        let created = new.map(is_there).transpose()?.unwrap_or(false);
         Ok(SpaceWrote { wrote, created })
     }
 
@@ -203,7 +206,9 @@ fn of_refusal(refusal: &Refusal) -> ErrorKind {
         Refusal::TooMany { .. } | Refusal::Malformed { .. } => {
             ErrorKind::Patch { conflict: false, reason }
         }
-        Refusal::TooManySiblings { .. } => ErrorKind::Denied { code: "too_many_siblings", reason },
+        Refusal::TooManySiblings { .. } | Refusal::SiblingsTooLarge { .. } => {
+            ErrorKind::Denied { code: "too_many_siblings", reason }
+        }
         Refusal::Overflow | Refusal::Holds { .. } => ErrorKind::Patch { conflict: true, reason },
     }
 }
