@@ -39,18 +39,23 @@ async fn with_rows(seed: u64, topology: Topology, bytes: usize) -> World {
 #[test]
 fn a_cell_that_is_longer_than_any_message_of_the_network_comes_with_a_state_sync() {
     for_seeds(0..1, |seed| async move {
-        let mut world = World::of_long_values(seed, 2, DataType::Mv).await;
-        world.kill(2).await;
+        // Each alone may put no more than two of them beside each other.
+        let mut world = World::of_long_values(seed, 6, DataType::Mv).await;
+        world.kill(6).await;
+        let pairs = || (1..6).flat_map(|a| (1..6).map(move |b| (NodeId(a), NodeId(b))));
+        pairs().for_each(|(a, b)| world.network.cut(a, b));
         let value = "v".repeat(900_000);
         for n in 0..10 {
-            world.put(1, "k", &format!("{n}{value}")).await;
+            world.put(n % 5 + 1, "k", &format!("{n}{value}")).await;
         }
-        world.pass(Duration::from_secs(2)).await;
-        world.trim(1);
-        world.start(2).await;
+        world.network.heal_all();
         world.converge().await;
-        assert_eq!(world.life(2).streams.metrics().state_syncs.get(), 1);
-        assert_eq!(world.value(2, "k").as_deref(), Some("10 siblings"));
+        world.pass(Duration::from_secs(2)).await;
+        (1..6).for_each(|id| world.trim(id));
+        world.start(6).await;
+        world.converge().await;
+        assert!(world.life(6).streams.metrics().state_syncs.get() > 0);
+        assert_eq!(world.value(6, "k").as_deref(), Some("10 siblings"));
     });
 }
 
