@@ -64,12 +64,8 @@ impl Broken {
             Self::ShipsUnflushed => 35,
             Self::NarrowsByLive => 32,
             Self::FinalEarly => 20,
-            Self::MarksUnion => 4,
-            Self::Nothing
-            | Self::VectorEarly
-            | Self::NoBaseCheck
-            | Self::SameActor
-            | Self::SeesLate => 0,
+            Self::MarksUnion | Self::SeesLate => 4,
+            Self::Nothing | Self::VectorEarly | Self::NoBaseCheck | Self::SameActor => 0,
         }
     }
 
