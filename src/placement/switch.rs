@@ -12,7 +12,7 @@
 //! Promises: one job at a time for a namespace; a step is taken only by the job that it is meant for,
 //! from the phase before it, and once: a driver that is late or deposed changes nothing. Until a job is
 //! done it can be stopped, and the namespace is what it was. Ids are never given twice, so a copy that
-//! was given up cannot turn up in a later one. Relies on [`namespaces`](super::namespaces) for what
+//! was given up cannot turn up in a later one. Relies on `namespaces` for what
 //! settings make sense, and on its driver for what must be so before a step is taken.
 
 use serde::{Deserialize, Serialize};
