@@ -5,6 +5,7 @@
 //! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;

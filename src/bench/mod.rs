@@ -1,0 +1,10 @@
+//! The measuring room: load, faults and figures, for the two questions that a user asks.
+//!
+//! Why it exists: "what does linearizability cost me here" and "what would I lose without it" are
+//! answered by measuring both sides on the same machine with the same binary, storage, durability
+//! and batching, and by checking afterwards what became of every acknowledged write.
+//!
+//! Promises: nothing here prints; results are values ([`figures`]). Relies on: [`crate::client`] for
+//! the store, `runtime` for time, chance and tasks.
+
+pub mod figures;
