@@ -3,6 +3,7 @@
 //! Why it exists: what has no bound ends with the memory. Overload is refused at these numbers, and
 //! a reader finds all of them in one place. Grouped by the room that keeps them.
 
+mod bench;
 mod client;
 mod consensus;
 mod convergence;
@@ -18,6 +19,7 @@ mod storage;
 mod streams;
 mod upkeep;
 
+pub use bench::*;
 pub use client::*;
 pub use consensus::*;
 pub use convergence::*;
