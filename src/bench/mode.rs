@@ -132,7 +132,10 @@ mod tests {
     fn a_namespace_says_what_its_mode_needs() {
         assert_eq!(Mode::LinearizableSession.namespace("x").mode, None);
         let wanted = Mode::LwwAck2.namespace("x");
-        assert_eq!((wanted.mode.as_deref(), wanted.data_type.as_deref()), (Some("eventual"), Some("lww")));
+        assert_eq!(
+            (wanted.mode.as_deref(), wanted.data_type.as_deref()),
+            (Some("eventual"), Some("lww"))
+        );
         assert_eq!(Mode::Map.namespace("x").data_type.as_deref(), Some("map"));
     }
 }

@@ -159,8 +159,7 @@ impl Target for Store {
     }
 
     async fn read_back(&self, site: u64, key: &str) -> Result<Seen, Failed> {
-        let mode =
-            if self.mode.is_strong() { ReadMode::Linearizable } else { ReadMode::Stale };
+        let mode = if self.mode.is_strong() { ReadMode::Linearizable } else { ReadMode::Stale };
         self.get(site, key, mode).await
     }
 
@@ -197,7 +196,11 @@ impl Target for Store {
             Ok(told) if told.state == "diverged" => Agreement::Broken,
             Ok(told) => {
                 let all = told.members.iter().all(|member| member.reachable);
-                if told.state == "converged" && all { Agreement::Reached } else { Agreement::NotYet }
+                if told.state == "converged" && all {
+                    Agreement::Reached
+                } else {
+                    Agreement::NotYet
+                }
             }
             Err(_) => Agreement::NotYet,
         }

@@ -114,8 +114,7 @@ impl Carts {
             }
         }
         let stranger = |item: &&u64| !items.contains_key(item);
-        check.invented +=
-            u64::try_from(holds.iter().filter(stranger).count()).unwrap_or(u64::MAX);
+        check.invented += u64::try_from(holds.iter().filter(stranger).count()).unwrap_or(u64::MAX);
         check
     }
 

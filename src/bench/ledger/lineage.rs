@@ -34,7 +34,8 @@ pub fn trace(writes: &[Write], current: &[&str]) -> Option<Traced> {
             parents.insert(write.name.as_deref()?, write.over.as_deref()?);
         }
     }
-    let seen: BTreeSet<&str> = parents.values().flat_map(|over| over.iter().map(|n| &**n)).collect();
+    let seen: BTreeSet<&str> =
+        parents.values().flat_map(|over| over.iter().map(|n| &**n)).collect();
     let mut reached: BTreeSet<&str> = BTreeSet::new();
     let mut open: Vec<&str> = current.to_vec();
     while let Some(name) = open.pop() {
