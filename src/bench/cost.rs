@@ -34,7 +34,8 @@ pub struct Spent {
 impl Spent {
     /// Looks. Each client asks the endpoints it was given.
     pub async fn look(clients: &[Client], pids: &[u32]) -> Self {
-        let (mut fsyncs, mut sent) = (Some(0), Some(0));
+        let known = (!clients.is_empty()).then_some(0);
+        let (mut fsyncs, mut sent) = (known, known);
         for client in clients {
             for endpoint in client.endpoints() {
                 let text = client.metrics(endpoint).await.unwrap_or_default();

@@ -111,7 +111,7 @@ impl Shop {
             Ok(None) => (false, Ok(())),
             Ok(Some(acked)) => {
                 if let Some(watch) = &self.watch {
-                    watch.offer(site, || self.key(op_key(op)), acked, self.env.clock.now());
+                    watch.offer(site, || self.key(op_key(op)), &acked, self.env.clock.now());
                 }
                 (true, Ok(()))
             }

@@ -129,7 +129,7 @@ impl Wanted {
 pub struct Ground<'a> {
     /// Time, chance, tasks.
     pub env: &'a Env,
-    /// A client for each site.
+    /// A client for each site of our own store: who is asked what it has spent.
     pub clients: Arc<[Client]>,
     /// Who makes things go wrong; without one nothing does.
     pub faulty: Option<&'a dyn Faulty>,
@@ -143,31 +143,38 @@ impl std::fmt::Debug for Ground<'_> {
     }
 }
 
-/// Measures.
+/// Measures our own store in a namespace made for it.
 pub async fn run(ground: &Ground<'_>, wanted: &Wanted) -> Run {
-    let mut run = described(wanted, ground);
     let name =
         format!("bench-{:08x}-{:04x}", wanted.seed & 0xffff_ffff, ground.env.rng.below(65_536));
     let first = ground.clients.first().expect("there is at least one site");
     let made = first.create_namespace(&wanted.mode.namespace(&name)).await;
     if let Err(error) = made {
-        run.trouble = Some(format!("the namespace could not be made: {error}"));
-        return run;
+        let trouble = Some(format!("the namespace could not be made: {error}"));
+        let nodes = u64::try_from(ground.clients.len()).unwrap_or(u64::MAX);
+        return Run { trouble, ..described(wanted, ground, nodes) };
     }
     let store = Store::new(Arc::clone(&ground.clients), &name, wanted.mode);
-    if let Err(trouble) = measure(ground, wanted, Arc::new(store), &mut run).await {
-        run.trouble = Some(trouble);
-    }
-    if let Some(failure) = ground.env.tasks.failure() {
-        run.trouble = Some(format!("the load generator failed: {failure}"));
-    }
+    let mut run = run_on(ground, wanted, Arc::new(store)).await;
     if let Err(error) = first.delete_namespace(&name).await {
         ground.progress.say(Step::Remark(format!("{name} is left behind: {error}")));
     }
     run
 }
 
-fn described(wanted: &Wanted, ground: &Ground<'_>) -> Run {
+/// Measures a target that is there: another store than ours has no namespaces.
+pub async fn run_on(ground: &Ground<'_>, wanted: &Wanted, target: Arc<dyn Target>) -> Run {
+    let mut run = described(wanted, ground, target.sites());
+    if let Err(trouble) = measure(ground, wanted, target, &mut run).await {
+        run.trouble = Some(trouble);
+    }
+    if let Some(failure) = ground.env.tasks.failure() {
+        run.trouble = Some(format!("the load generator failed: {failure}"));
+    }
+    run
+}
+
+fn described(wanted: &Wanted, ground: &Ground<'_>, nodes: u64) -> Run {
     let fault = wanted.fault.lasts(wanted.lasts);
     Run {
         name: wanted.name(),
@@ -179,7 +186,7 @@ fn described(wanted: &Wanted, ground: &Ground<'_>) -> Run {
         fault_s: fault.map(|(from, to)| (from.as_secs_f64(), to.as_secs_f64())),
         fault_sites: ground.faulty.map(|f| f.sites_of(wanted.fault)).unwrap_or_default(),
         load: wanted.load,
-        nodes: u64::try_from(ground.clients.len()).unwrap_or(u64::MAX),
+        nodes,
         keys: wanted.keys,
         value_bytes: u64::try_from(wanted.value_bytes).unwrap_or(u64::MAX),
         seed: wanted.seed,

@@ -11,6 +11,9 @@
 //!
 //! Promises: with every statement that is wrong the first few are told in words.
 
+#[cfg(test)]
+mod tests;
+
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 

@@ -58,7 +58,7 @@ impl Watch {
         self: &Arc<Self>,
         site: u64,
         key: impl FnOnce() -> String,
-        acked: Acked,
+        acked: &Acked,
         at: Moment,
     ) {
         if acked.proof.is_none() || unit(&self.rng) >= self.share {
