@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod consensus;
 pub mod convergence;
+pub mod fleet;
 pub mod http;
 pub mod model;
 pub mod peer;

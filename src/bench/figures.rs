@@ -135,7 +135,7 @@ pub struct Run {
     pub cart: Option<CartFigures>,
     /// Fields of profiles whose acknowledged last value is not there.
     pub profile_fields_lost: Option<u64>,
-    /// Keys of the stock that ended below zero.
+    /// Pieces of the stock that were sold and were not there.
     pub invariant_breaks: Option<u64>,
     /// Values side by side.
     pub siblings: Option<Siblings>,
@@ -307,9 +307,10 @@ pub struct Loss {
     pub predicted_direct: Option<f64>,
     /// What the model says of the second.
     pub predicted_effective: Option<f64>,
-    /// What the server's own meter says of both, as shares of `writes`.
+    /// What the server's own meter says of the first, as a share of `writes`.
     pub metered_direct: Option<f64>,
-    /// What the server's own meter says of the second.
+    /// What it says of the second. It is too high where writers replace what has been replaced
+    /// meanwhile: such a write counts for it as one that stands on nothing.
     pub metered_effective: Option<f64>,
     /// How the receipts' fates are spread: `current`, `superseded`, `lost`, ….
     pub fates: BTreeMap<String, u64>,
@@ -325,7 +326,7 @@ pub struct SumFigures {
     pub actual: i64,
     /// Additions of unknown outcome: `actual` may differ by as much.
     pub unknown: u64,
-    /// Share of the acknowledged additions that is missing (or too much).
+    /// Share of the acknowledged additions that is missing (or too much), beyond what is unknown.
     pub error: f64,
 }
 

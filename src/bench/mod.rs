@@ -7,4 +7,24 @@
 //! Promises: nothing here prints; results are values ([`figures`]). Relies on: [`crate::client`] for
 //! the store, `runtime` for time, chance and tasks.
 
+pub mod compare;
+pub mod cost;
+pub mod draw;
+pub mod fault;
 pub mod figures;
+pub mod ledger;
+pub mod mode;
+pub mod pace;
+pub mod perform;
+pub mod plain;
+pub mod plan;
+pub mod predict;
+pub mod progress;
+pub mod run;
+pub mod sites;
+pub mod store;
+pub mod tally;
+pub mod target;
+pub mod verify;
+pub mod visible;
+pub mod workload;
