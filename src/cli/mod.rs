@@ -28,6 +28,7 @@ mod records;
 mod scan;
 mod serve;
 mod spaces;
+mod switching;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -342,6 +343,7 @@ mod tests {
             "tetrarch ns conflicts --ns notes --prefix a",
             "tetrarch ns conflicts --ns notes --totals",
             "tetrarch ns convergence --ns notes --json",
+            "tetrarch ns convergence --ns notes --pass 1",
             "tetrarch ns receipt --ns notes k 1-00000001-7.9",
             "tetrarch ns restore --ns notes k 1-00000001-7.9",
             "tetrarch ns export notes --since AQ notes.copy",

@@ -10,7 +10,7 @@ use super::draft::{decode_cell, is_ranked};
 use super::rows::{after, all_open, opened_cell};
 use super::words::ReadError;
 use super::worker::Worker;
-use crate::model::eventual::{LostRecord, Record, finals, stable};
+use crate::model::eventual::{Content, LostRecord, Record, finals, stable};
 use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX, SNAPSHOT_PAGE_BYTES};
 use crate::runtime::planted::{self, Bug};
 
@@ -43,6 +43,7 @@ impl Worker {
                 let swept = cell.swept.get(&loss.loser).map(|mark| &mark.version);
                 let version = swept.or_else(|| cell.live.get(&loss.loser));
                 if let (Some(version), true) = (version, is_news) {
+                    let is_kept = version.content != Content::Dropped;
                     losses.push(LostRecord {
                         key: key.clone(),
                         field: field.clone(),
@@ -50,7 +51,7 @@ impl Worker {
                         hlc: version.hlc,
                         by: loss.by,
                         swept: loss.swept,
-                        content: Some(version.content.clone()),
+                        content: is_kept.then(|| version.content.clone()),
                     });
                 }
             }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clocks::Clocks;
 use super::draft::Place;
+use super::gate::Passage;
 use super::rows::Own;
 use super::sums::{Figures, Sums};
 use super::trail::Trail;
@@ -41,8 +42,10 @@ pub struct Part {
     pub is_reader: bool,
     /// What the namespace accepts.
     pub limits: NamespaceLimits,
-    /// Most bytes that it holds.
-    pub quota: Option<u64>,
+    /// What it takes from clients.
+    pub passage: Passage,
+    /// The epoch of the catalog that says so.
+    pub epoch: u64,
 }
 
 /// What is flushed, applied and visible.
@@ -69,6 +72,8 @@ pub(super) struct Counts {
     pub(super) skewed: AtomicU64,
     pub(super) forks: AtomicU64,
     pub(super) log_bytes: AtomicU64,
+    /// Buckets whose digest the last audit found to be wrong; no count.
+    pub(super) distrusted: AtomicU64,
 }
 
 /// What the handles and the worker share.
@@ -195,6 +200,15 @@ impl Shard {
     /// When the shard has stopped.
     pub async fn receive(&self, ops: Vec<Op>) -> Result<Received, Stop> {
         self.ask(|answer| Command::Receive(ops, answer)).await
+    }
+
+    /// A place in the inbox for operations of others, for who must not lose them while it waits.
+    ///
+    /// # Errors
+    ///
+    /// When the shard has stopped.
+    pub(super) async fn room(&self) -> Result<Room<'_>, Stop> {
+        Ok(Room(self.inner.inbox.reserve().await.map_err(|_closed| stopped())?))
     }
 
     /// A state sync is complete: all that its source knew when it began is here (rule R1). `vector` is
@@ -334,6 +348,23 @@ impl WriteRequest {
     /// About how much memory it takes.
     fn bytes(&self) -> usize {
         self.key.len() + super::worker::ask_bytes(&self.ask) + 256
+    }
+}
+
+/// A place in a shard's inbox.
+#[derive(Debug)]
+pub(super) struct Room<'a>(mpsc::Permit<'a, Command>);
+
+impl Room<'_> {
+    /// [`Shard::receive`], but the operations are in the inbox when this returns, whether or not
+    /// anybody waits for what came of them.
+    pub(super) fn receive(
+        self,
+        ops: Vec<Op>,
+    ) -> impl Future<Output = Result<Received, Stop>> + use<> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Command::Receive(ops, answer));
+        async { answered.await.unwrap_or_else(|_gone| Err(stopped())) }
     }
 }
 

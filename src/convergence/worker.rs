@@ -15,16 +15,18 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Answer, Batch};
-use super::draft::{Draft, Finished};
+use super::draft::{Draft, Finished, content_bytes};
 use super::shard::{Inner, Waiting, stopped};
 use super::sync::Incoming;
 use super::words::{ReadError, Received, Stop, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::{
-    Act, Actor, Ask, Cells, DataType, Field, FieldEdit, HybridClock, LocalError, Member, Op,
-    Origin, Reached, Record, Vector, Write, encode_op, local, read,
+    Act, Actor, Ask, CellChange, Cells, DataType, Field, FieldEdit, Gate, HybridClock, LocalError,
+    Member, Op, Origin, Reached, Record, Vector, Write, encode_op, local, read,
 };
 use crate::runtime::Moment;
-use crate::runtime::limits::{BEAT_EVERY, EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, MAX_DRIFT_MS};
+use crate::runtime::limits::{
+    BEAT_EVERY, EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, KEY_CELLS_MAX, MAX_DRIFT_MS,
+};
 use crate::storage::StorageError;
 use crate::storage::checkpoint::Applied;
 use crate::storage::log::Entry;
@@ -40,6 +42,8 @@ pub(super) enum Command {
     Merge(Arc<Incoming>, Bytes, oneshot::Sender<Result<Option<Bytes>, Stop>>),
     /// The end of a state sync.
     Reached(Reached, oneshot::Sender<Result<(), Stop>>),
+    /// No more writes of this node's clients.
+    Gate(Gate, oneshot::Sender<Result<(), Stop>>),
     /// Look whether a beat or final losses are due.
     Tick,
 }
@@ -50,7 +54,7 @@ impl Command {
             Self::Write(request, _, _) => request.key.len() + ask_bytes(&request.ask),
             Self::Receive(ops, _) => ops.iter().map(op_bytes).sum(),
             Self::Merge(..) => EVENTUAL_BATCH_BYTES,
-            Self::Reached(..) | Self::Tick => 0,
+            Self::Reached(..) | Self::Gate(..) | Self::Tick => 0,
         }
     }
 }
@@ -78,7 +82,13 @@ pub(super) fn ask_bytes(ask: &Ask) -> usize {
 
 fn op_bytes(op: &Op) -> usize {
     match &op.act {
-        Act::Write { key, changes, .. } => key.len() + changes.len() * 128,
+        Act::Write { key, changes, .. } => {
+            let bytes = |change: &CellChange| {
+                let value = change.put.as_ref().map_or(0, |put| content_bytes(&put.content));
+                128 + usize::try_from(value).unwrap_or(usize::MAX)
+            };
+            key.len() + changes.iter().map(bytes).sum::<usize>()
+        }
         Act::Beat { vector, .. } => vector.0.len() * 32,
     }
 }
@@ -195,6 +205,10 @@ impl Worker {
                 batch.record(&Record::Reached(reached))?;
                 batch.answers.push(said(answer, ()));
             }
+            Command::Gate(gate, answer) => {
+                batch.close(gate)?;
+                batch.answers.push(said(answer, ()));
+            }
             Command::Tick => {
                 self.beat(batch)?;
                 self.settle(batch)?;
@@ -277,7 +291,7 @@ impl Worker {
             let wrote = Wrote { dot: once.dot, hlc: once.hlc, replayed: true, ..shown };
             return Ok(Ok(wrote));
         }
-        if let Err(error) = self.admit(&key, &ask, batch, now) {
+        if let Err(error) = self.admit(&key, now) {
             return Ok(Err(error));
         }
         let value_bytes_max = self.inner.part.read().limits.value_bytes_max;
@@ -310,7 +324,14 @@ impl Worker {
             DataType::Lww | DataType::Mv => batch.draft.cell(key, &Field::default())?,
             DataType::Counter | DataType::Set | DataType::Map => None,
         };
-        let after = if show { Some(read(data_type, &batch.draft.cells_of(key)?)) } else { None };
+        let after = match show {
+            // More than a read gives out is not shown here either.
+            true => {
+                let cells = batch.draft.some_cells_of(key, KEY_CELLS_MAX + 1)?;
+                (cells.len() <= KEY_CELLS_MAX).then(|| read(data_type, &cells))
+            }
+            false => None,
+        };
         Ok(Wrote {
             dot: Default::default(),
             hlc: Default::default(),
@@ -322,22 +343,15 @@ impl Worker {
     }
 
     /// Whether a write may be made at all.
-    fn admit(&self, key: &[u8], ask: &Ask, batch: &Batch, now: Moment) -> Result<(), WriteError> {
+    fn admit(&self, key: &[u8], now: Moment) -> Result<(), WriteError> {
         let part = self.inner.part.read();
         if part.is_reader {
             return Err(WriteError::Reader);
         }
+        batch.draft.admits(&part)?;
         let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
         if bytes > max {
             return Err(WriteError::TooLarge { what: "the key", bytes, max });
-        }
-        if let (Some(quota), false) = (part.quota, matches!(ask, Ask::Delete)) {
-            let held = self.inner.live.read().sums.figures.bytes;
-            let bytes = held.wrapping_add(batch.draft.change.bytes());
-            let added = (key.len() + ask_bytes(ask)) as u64;
-            if bytes.saturating_add(added) > quota {
-                return Err(WriteError::Quota { bytes, quota });
-            }
         }
         let ms = self.inner.clocks.lead_ms(now);
         if ms > MAX_DRIFT_MS && self.inner.place.data_type.ranks() {

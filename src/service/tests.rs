@@ -15,6 +15,7 @@ mod many;
 mod once;
 mod reads;
 mod spaces;
+mod switching;
 
 fn within(service: &Service, ms: u64) -> Context {
     let deadline = service.env().clock.now() + Duration::from_millis(ms);

@@ -167,6 +167,13 @@ pub struct ConflictPage {
     pub next: Option<String>,
 }
 
+/// A line of a stream of lost writes that is followed: everything before it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConflictBookmark {
+    /// The `cursor` with which the node that gave it goes on from here.
+    pub bookmark: String,
+}
+
 /// How many writes were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossTotals {
@@ -232,6 +239,15 @@ pub struct ConvergenceLag {
     /// How old the oldest of them is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
+}
+
+/// A pass over a link that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PassView {
+    /// The node that the link leads from.
+    pub from: u64,
+    /// The node that it leads to: the one that was asked.
+    pub to: u64,
 }
 
 /// What a node has heard of.

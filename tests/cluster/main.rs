@@ -33,4 +33,5 @@ mod namespaces;
 mod no_bugs;
 mod replace;
 mod stop;
+mod switching;
 mod watchers;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tetrarch::model::eventual::digest::{bucket_of, cell_digest, loss_digest};
 use tetrarch::model::eventual::{
     Act, Actor, Beat, Cell, Cells, DataType, Dot, Field, Head, Hlc, HybridClock, LocalError,
-    LostRecord, Member, Members, Merge, Op, Origin, Reached, Record, Vector, Write, apply, dot_of,
+    LostRecord, Members, Merge, Op, Origin, Reached, Record, Vector, Write, apply, dot_of,
     encode_op, finals, local, merge_cell, note_beat, rows, settle, stable,
 };
 
@@ -167,12 +167,7 @@ impl State {
                     });
                 }
             }
-            Record::Retired(members) => {
-                for member in members {
-                    self.head.beats.remove(&member);
-                }
-            }
-            Record::Forgotten { .. } | Record::Closed | Record::Piece { .. } => {}
+            Record::Closed | Record::Gate(_) | Record::Piece { .. } => {}
         }
     }
 
@@ -458,11 +453,7 @@ impl Replica {
 
     /// Hears of a newer list of members.
     pub fn learn(&mut self, members: &Members) {
-        let gone: Vec<Member> = self.members.all.difference(&members.all).copied().collect();
         self.members = members.clone();
-        if !gone.is_empty() {
-            self.log(Record::Retired(gone));
-        }
     }
 
     /// What another look at the rows makes of the sums.

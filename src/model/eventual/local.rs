@@ -92,7 +92,6 @@ impl<'a> Draft<'a> {
             key: self.write.key.clone(),
             changes: self.changes.into_values().collect(),
             once: self.write.once,
-            blind: self.write.context.is_none(),
         })
     }
 

@@ -42,5 +42,5 @@ pub use local::{Cells, local};
 pub use merge::{merge_cell, settle};
 pub use op::{Act, CellChange, Field, FieldKind, Op, Put, Removed};
 pub use read::{Shown, Sibling, What, read};
-pub use record::{Head, LostRecord, Merge, Reached, Record, Totals, dot_of, encode_op};
+pub use record::{Gate, Head, LostRecord, Merge, Reached, Record, Totals, dot_of, encode_op};
 pub use text::{Context, TextError};

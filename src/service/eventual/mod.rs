@@ -18,10 +18,10 @@ mod wing;
 
 use std::sync::Arc;
 
-use crate::convergence::{Convergence, Shard};
-use crate::model::NamespaceId;
+use crate::convergence::{Convergence, Passage, Shard};
 use crate::model::eventual::{DataType, Vector};
-use crate::placement::{Mode, NamespaceLimits};
+use crate::model::{NamespaceId, NodeId};
+use crate::placement::{LinkMode, Mode, NamespaceLimits};
 
 use super::ask::Context;
 use super::error::{ErrorKind, ServiceError};
@@ -68,6 +68,9 @@ impl Service {
             return Ok(None);
         };
         let shard = hall.shard(name, entry.id, context).await?;
+        if shard.passage() == Passage::Sealed {
+            return Err(ErrorKind::Switching.into());
+        }
         Ok(Some(Space {
             hall: Arc::clone(hall),
             id: entry.id,
@@ -143,6 +146,12 @@ impl Space {
             let reason = "the namespace is not open on this node any more".to_owned();
             ErrorKind::Unavailable { reason }.into()
         })
+    }
+
+    /// Asks for a pass over the link that leads to this node from another one, if it waits to be
+    /// asked. Says of which mode it is; `None`: there is no such link.
+    pub fn ask_pass(&self, from: NodeId) -> Option<LinkMode> {
+        self.hall.eventual.ask_pass(self.id, from)
     }
 
     /// Refuses a key that the namespace does not take.
