@@ -312,6 +312,9 @@ pub struct Loss {
     /// What it says of the second. It is too high where writers replace what has been replaced
     /// meanwhile: such a write counts for it as one that stands on nothing.
     pub metered_effective: Option<f64>,
+    /// Writes that receipts call lost although somebody wrote over them who had seen them: the store
+    /// had swept them before, and does not take the later context back.
+    pub lost_though_seen: u64,
     /// How the receipts' fates are spread: `current`, `superseded`, `lost`, ….
     pub fates: BTreeMap<String, u64>,
 }

@@ -155,7 +155,7 @@ pub async fn run(ground: &Ground<'_>, wanted: &Wanted) -> Run {
         return Run { trouble, ..described(wanted, ground, nodes) };
     }
     let store = Store::new(Arc::clone(&ground.clients), &name, wanted.mode);
-    let mut run = run_on(ground, wanted, Arc::new(store)).await;
+    let run = run_on(ground, wanted, Arc::new(store)).await;
     if let Err(error) = first.delete_namespace(&name).await {
         ground.progress.say(Step::Remark(format!("{name} is left behind: {error}")));
     }

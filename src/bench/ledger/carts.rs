@@ -133,7 +133,7 @@ impl Carts {
 mod tests {
     use super::*;
 
-    fn did(carts: &Carts, item: u64, takes_out: bool, answer: Result<(), Failed>) {
+    fn did(carts: &Carts, item: u64, takes_out: bool, answer: &Result<(), Failed>) {
         carts.begin(0, item);
         let acked = Acked::default();
         carts.end(0, item, takes_out, answer.as_ref().map(|()| &acked));
@@ -144,13 +144,13 @@ mod tests {
         let carts = Carts::new(1);
         let unknown = || Err(Failed::Unknown("silence".into()));
         for item in 1..=4 {
-            did(&carts, item, false, Ok(()));
+            did(&carts, item, false, &Ok(()));
         }
-        did(&carts, 2, true, Ok(()));
-        did(&carts, 3, true, unknown());
-        did(&carts, 5, false, unknown());
-        did(&carts, 4, true, Err(Failed::Unmet));
-        did(&carts, 6, false, Err(Failed::Unmet));
+        did(&carts, 2, true, &Ok(()));
+        did(&carts, 3, true, &unknown());
+        did(&carts, 5, false, &unknown());
+        did(&carts, 4, true, &Err(Failed::Unmet));
+        did(&carts, 6, false, &Err(Failed::Unmet));
         assert_eq!(carts.check(0, &[1, 4]), CartCheck { known: 3, ..CartCheck::default() });
         let bad = CartCheck { known: 3, lost: 2, resurrected: 1, invented: 2 };
         assert_eq!(carts.check(0, &[2, 6, 77]), bad);
