@@ -291,7 +291,7 @@ impl Worker {
             let wrote = Wrote { dot: once.dot, hlc: once.hlc, replayed: true, ..shown };
             return Ok(Ok(wrote));
         }
-        if let Err(error) = self.admit(&key, now) {
+        if let Err(error) = self.admit(&key, batch, now) {
             return Ok(Err(error));
         }
         let value_bytes_max = self.inner.part.read().limits.value_bytes_max;
@@ -343,7 +343,7 @@ impl Worker {
     }
 
     /// Whether a write may be made at all.
-    fn admit(&self, key: &[u8], now: Moment) -> Result<(), WriteError> {
+    fn admit(&self, key: &[u8], batch: &Batch, now: Moment) -> Result<(), WriteError> {
         let part = self.inner.part.read();
         if part.is_reader {
             return Err(WriteError::Reader);
