@@ -17,6 +17,7 @@ use crate::bench::fault::Fault;
 use crate::bench::figures::FILE;
 use crate::bench::mode::Mode;
 use crate::bench::plan::{Choices, estimate, full, quick};
+use crate::bench::report::{PAGE, write_page};
 use crate::bench::workload::Workload;
 use crate::runtime::{Env, limits};
 
@@ -118,6 +119,8 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
     };
     drawn.end();
     let report = compared.map_err(|error| Failure::failed(error.to_string()))?;
+    let page = settings.out.join(PAGE);
+    write_page(&page, &report).map_err(|error| Failure::failed(error.to_string()))?;
     if args.json {
         print::json(&json!(report));
     } else {
@@ -130,6 +133,7 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
             ));
         }
         print::note(format!("All figures: {}", settings.out.join(FILE).display()));
+        print::note(format!("With pictures: {}", page.display()));
     }
     judge(&report.runs)
 }

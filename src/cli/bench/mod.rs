@@ -7,7 +7,9 @@
 pub(super) mod compare;
 pub(super) mod kv;
 pub(super) mod load;
+pub(super) mod peer;
 mod progress;
+pub(super) mod report;
 mod table;
 
 use clap::Subcommand;
@@ -25,6 +27,11 @@ pub(super) enum BenchCommand {
     Load(load::LoadArgs),
     /// What each mode costs and loses, on nodes of its own on this machine.
     Compare(compare::CompareArgs),
+    /// Our own nodes against those of another store, in turn.
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
+    /// The page of a comparison that was made before.
+    Report(report::ReportArgs),
 }
 
 /// Runs it.
@@ -33,6 +40,8 @@ pub(super) async fn run(command: BenchCommand, env: &Env) -> Result<(), Failure>
         BenchCommand::Kv(args) => kv::run(args, env).await,
         BenchCommand::Load(args) => load::run(args, env).await,
         BenchCommand::Compare(args) => compare::run(args, env).await,
+        BenchCommand::Peer(command) => peer::run(command, env).await,
+        BenchCommand::Report(args) => report::run(&args),
     }
 }
 

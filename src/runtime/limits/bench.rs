@@ -44,3 +44,16 @@ pub const BENCH_TRIES_MAX: u64 = 200;
 
 /// Wrong statements of a run that are told in words.
 pub const BENCH_EXAMPLES_MAX: usize = 5;
+
+/// Connections to one member of a peer that carries many calls on one: fewer are a queue under many
+/// callers, more cost it a thread's work each.
+pub const BENCH_PEER_CHANNELS: usize = 4;
+
+/// How long a peer's members may take to find a leader.
+pub const BENCH_PEER_READY_MAX: Duration = Duration::from_secs(30);
+
+/// Keys whose writers look for gaps when a node dies: enough that each node leads some.
+pub const BENCH_GAP_WRITERS: u64 = 48;
+
+/// After this time a writer that looks for gaps gives its write up and tries again.
+pub const BENCH_GAP_PATIENCE: Duration = Duration::from_millis(250);
