@@ -205,6 +205,7 @@ fn free_ports() -> std::io::Result<Vec<u16>> {
     held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect()
 }
 
+#[allow(clippy::disallowed_methods, reason = "a log for people, not a node's data")]
 fn member(
     program: &Path,
     root: &Path,

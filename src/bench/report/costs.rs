@@ -65,14 +65,14 @@ pub(super) fn trace(report: &Report) -> Markup {
                     th.n { "bytes/op" } th.n { "fsyncs/op" } th.n { "CPU/op" }
                 }
                 @for mode in all_who(runs()) {
-                    (trace_row(&mode, runs().filter(|run| who(run) == mode).collect()))
+                    (trace_row(&mode, &runs().filter(|run| who(run) == mode).collect::<Vec<_>>()))
                 }
             } }
         }
     }
 }
 
-fn trace_row(mode: &str, runs: Vec<&Run>) -> Markup {
+fn trace_row(mode: &str, runs: &[&Run]) -> Markup {
     let middle =
         |of: &dyn Fn(&Run) -> Option<f64>| median(runs.iter().filter_map(|run| of(run)).collect());
     let write = |of: fn(&Run) -> Option<f64>| middle(&of);

@@ -73,6 +73,7 @@ pub(super) fn usual_load<'a>(runs: impl Iterator<Item = &'a Run>) -> Option<Load
 }
 
 /// One line for each of those measured: a figure of their runs by another one.
+#[allow(clippy::needless_pass_by_value, reason = "iterators are handed over")]
 pub(super) fn lines<'a>(
     runs: impl Iterator<Item = &'a Run> + Clone,
     x: impl Fn(&Run) -> Option<f64>,
