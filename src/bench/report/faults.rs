@@ -55,7 +55,8 @@ fn picture(run: &Run) -> Result<Markup, PageError> {
     let line = |site: u64| {
         let points = run.per_second.iter().filter_map(|second| {
             let here = second.sites.get(&site).filter(|here| here.wanted > 0)?;
-            Some((count(second.t), part(here.in_time, here.wanted)))
+            // In the middle of its second.
+            Some((count(second.t) + 0.5, part(here.in_time, here.wanted)))
         });
         let hit = if run.fault_sites.contains(&site) { " (hit)" } else { "" };
         let name = format!("site {site}{hit}");
