@@ -44,6 +44,10 @@ pub(super) enum LossCommand {
     Convergence {
         #[command(flatten)]
         space: SpaceArgs,
+        /// Instead asks for one pass over the link of mode `manual` that leads from this node to the
+        /// one that is asked.
+        #[arg(long, value_name = "FROM")]
+        pass: Option<u64>,
     },
     /// Says what became of a write.
     Receipt {
@@ -98,7 +102,8 @@ pub(super) async fn losses(command: LossCommand, env: &Env) -> Result<(), Failur
             totals(&space, &prefix, env).await
         }
         LossCommand::Conflicts { space, prefix, .. } => conflicts(&space, &prefix, env).await,
-        LossCommand::Convergence { space } => convergence(&space, env).await,
+        LossCommand::Convergence { space, pass: None } => convergence(&space, env).await,
+        LossCommand::Convergence { space, pass: Some(from) } => pass(&space, from, env).await,
         LossCommand::Receipt { on, receipt } => {
             let (space, key) = (&on.space, on.bytes()?);
             let told = space.reach.client(env)?.receipt(&space.ns, &key, &receipt).await;
@@ -169,6 +174,17 @@ fn show_lost(lost: &Conflict, as_json: bool) {
         "{}  {key}{field}  {value}  lost to {}  {}",
         lost.receipt, lost.by, lost.written
     ));
+}
+
+async fn pass(space: &SpaceArgs, from: u64, env: &Env) -> Result<(), Failure> {
+    let asked = space.reach.client(env)?.ask_pass(&space.ns, from).await;
+    let asked = asked.map_err(|error| Failure::write(&error))?;
+    if space.json {
+        print::json(&json!(asked));
+    } else {
+        print::line(format!("a pass from node {} to node {} is asked for", asked.from, asked.to));
+    }
+    Ok(())
 }
 
 async fn convergence(space: &SpaceArgs, env: &Env) -> Result<(), Failure> {

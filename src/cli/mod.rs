@@ -342,6 +342,7 @@ mod tests {
             "tetrarch ns conflicts --ns notes --prefix a",
             "tetrarch ns conflicts --ns notes --totals",
             "tetrarch ns convergence --ns notes --json",
+            "tetrarch ns convergence --ns notes --pass 1",
             "tetrarch ns receipt --ns notes k 1-00000001-7.9",
             "tetrarch ns restore --ns notes k 1-00000001-7.9",
             "tetrarch ns export notes --since AQ notes.copy",

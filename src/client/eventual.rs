@@ -26,10 +26,10 @@
 
 use reqwest::Method;
 
-use super::call::{Call, Idempotency};
+use super::call::{Call, Idempotency, Repeat};
 use super::coded::{Query, segment};
 use super::{Client, ClientError};
-use crate::wire::{ConflictPage, Convergence, LossTotals, ReceiptView, Restored};
+use crate::wire::{ConflictPage, Convergence, LossTotals, PassView, ReceiptView, Restored};
 
 impl Client {
     /// What became of a write.
@@ -111,6 +111,19 @@ impl Client {
     /// As [`Client::receipt`].
     pub async fn convergence(&self, ns: &str) -> Result<Convergence, ClientError> {
         self.call(Call::read(path(ns, "convergence"))).await?.json()
+    }
+
+    /// Asks for one pass over the link of mode `manual` from a node. The link must lead to the node
+    /// that is asked: a client of one endpoint is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::receipt`]; when there is no such link, or it carries by itself.
+    pub async fn ask_pass(&self, ns: &str, from: u64) -> Result<PassView, ClientError> {
+        let mut query = Query::after(path(ns, "convergence/pass"));
+        query.add("from", from.to_string());
+        // Asked twice it is the same pass, or one more that finds nothing new.
+        self.call(Call::new(Method::POST, query.path(), Repeat::Free)).await?.json()
     }
 }
 

@@ -85,8 +85,8 @@ pub(super) fn is_ranked(data_type: DataType, field: &Field) -> bool {
 /// Changes over the visible rows.
 #[derive(Debug)]
 pub(super) struct Draft {
-    place: Place,
-    rows: BTreeMap<Bytes, Option<Bytes>>,
+    pub(super) place: Place,
+    pub(super) rows: BTreeMap<Bytes, Option<Bytes>>,
     /// What is applied, and what is known of others.
     pub(super) head: Head,
     /// What the replica knows of itself.

@@ -18,6 +18,7 @@ mod finals;
 mod look;
 pub mod metrics;
 mod open;
+mod part;
 pub mod registry;
 mod rows;
 pub mod shard;

@@ -197,6 +197,15 @@ impl Shard {
         self.ask(|answer| Command::Receive(ops, answer)).await
     }
 
+    /// A place in the inbox for operations of others, for who must not lose them while it waits.
+    ///
+    /// # Errors
+    ///
+    /// When the shard has stopped.
+    pub(super) async fn room(&self) -> Result<Room<'_>, Stop> {
+        Ok(Room(self.inner.inbox.reserve().await.map_err(|_closed| stopped())?))
+    }
+
     /// A state sync is complete: all that its source knew when it began is here (rule R1). `vector` is
     /// that of its first page, `heads` were taken before it.
     ///
@@ -334,6 +343,23 @@ impl WriteRequest {
     /// About how much memory it takes.
     fn bytes(&self) -> usize {
         self.key.len() + super::worker::ask_bytes(&self.ask) + 256
+    }
+}
+
+/// A place in a shard's inbox.
+#[derive(Debug)]
+pub(super) struct Room<'a>(mpsc::Permit<'a, Command>);
+
+impl Room<'_> {
+    /// [`Shard::receive`], but the operations are in the inbox when this returns, whether or not
+    /// anybody waits for what came of them.
+    pub(super) fn receive(
+        self,
+        ops: Vec<Op>,
+    ) -> impl Future<Output = Result<Received, Stop>> + use<> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Command::Receive(ops, answer));
+        async { answered.await.unwrap_or_else(|_gone| Err(stopped())) }
     }
 }
 

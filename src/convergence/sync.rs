@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::batch::Batch;
 use super::draft::{Place, decode_cell};
+use super::part::Bounds;
 use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::words::{BucketSet, ReadError, SnapshotPage, Stop};
@@ -26,6 +27,12 @@ use super::worker::Command;
 use crate::model::eventual::digest::bucket_of;
 use crate::model::eventual::{Cell, Field, LostRecord, Merge, Record, Vector, merge_cell, rows};
 use crate::runtime::limits::{SHARD_SCAN_ROWS, SNAPSHOT_PAGE_BYTES, SNAPSHOT_PAGE_ROWS};
+
+/// What a page is made of at most, while nothing is applied.
+const PAGE: Bounds = Bounds { rows: SNAPSHOT_PAGE_ROWS, bytes: SNAPSHOT_PAGE_BYTES };
+
+/// What a step of a merge reads.
+const MERGE: Bounds = Bounds { rows: SHARD_SCAN_ROWS, bytes: SNAPSHOT_PAGE_BYTES };
 
 /// A position as the key of a row of losses.
 fn as_lost(position: &Bytes) -> Bytes {
@@ -85,15 +92,12 @@ impl Shard {
         let place = &self.inner.place;
         // Nothing is applied while this is held, so that rows and vector are of one moment.
         let live = self.inner.live.read();
-        let cells = place.scan(&range, SNAPSHOT_PAGE_ROWS)?;
-        let lost = place.scan(&(as_lost(&range.start)..as_lost(&range.end)), SNAPSHOT_PAGE_ROWS)?;
-        let known_to = |found: &[(Bytes, Bytes)]| {
-            let last = found.last().filter(|_| found.len() >= SNAPSHOT_PAGE_ROWS);
-            last.map(|(row, _)| with_kind(rows::CELL, &after(row)))
-        };
-        let mut to = known_to(&cells).into_iter().chain(known_to(&lost)).min();
-        let lost = lost.iter().map(|(row, at)| (position_of_lost(row), at, false));
-        let cells = cells.iter().map(|(row, cell)| (row.clone(), cell, true));
+        let cells = place.part(&range, PAGE)?;
+        let lost = place.part(&(as_lost(&range.start)..as_lost(&range.end)), PAGE)?;
+        let ends = cells.next.into_iter().chain(lost.next.as_ref().map(position_of_lost));
+        let mut to = ends.min();
+        let lost = lost.rows.iter().map(|(row, at)| (position_of_lost(row), at, false));
+        let cells = cells.rows.iter().map(|(row, cell)| (row.clone(), cell, true));
         let mut found: Vec<_> = cells.chain(lost).collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let vector = (*live.vector).clone();
@@ -106,7 +110,7 @@ impl Shard {
             let added = if is_cell {
                 page.add_cell(&position, value)?
             } else {
-                page.add_lost(place, value)?
+                page.add_lost(place, &position, value)?
             };
             bytes += added;
             if bytes >= bytes_max.min(SNAPSHOT_PAGE_BYTES) {
@@ -161,11 +165,18 @@ impl SnapshotPage {
         Ok(row.len() + value.len())
     }
 
-    fn add_lost(&mut self, place: &Place, at: &Bytes) -> Result<usize, ReadError> {
-        let lost = lost_record(place, at)?;
-        if !is_wanted(self.buckets.as_ref(), &lost.key) {
+    fn add_lost(
+        &mut self,
+        place: &Place,
+        position: &Bytes,
+        at: &Bytes,
+    ) -> Result<usize, ReadError> {
+        // By the key alone: the record may have a long value in it.
+        let of = rows::split_lost_at_key(&as_lost(position));
+        if of.is_some_and(|(key, ..)| !is_wanted(self.buckets.as_ref(), &key)) {
             return Ok(0);
         }
+        let lost = lost_record(place, at)?;
         let bytes = lost.encode().len();
         self.lost.push(lost);
         Ok(bytes)
@@ -203,10 +214,9 @@ impl Incoming {
         from: &Bytes,
     ) -> Result<Option<Bytes>, ReadError> {
         let draft = &batch.draft;
-        let mine = draft.scan(&(from.clone()..self.range.end.clone()), SHARD_SCAN_ROWS)?;
-        let last = mine.last().filter(|_| mine.len() >= SHARD_SCAN_ROWS);
-        let mut upto = last.map_or_else(|| self.range.end.clone(), |(row, _)| after(row));
-        let mine: BTreeMap<Bytes, Bytes> = mine.into_iter().collect();
+        let mine = draft.part(&(from.clone()..self.range.end.clone()), MERGE)?;
+        let mut upto = mine.next.unwrap_or_else(|| self.range.end.clone());
+        let mine: BTreeMap<Bytes, Bytes> = mine.rows.into_iter().collect();
         let here = || (Bound::Included(from.clone()), Bound::Excluded(upto.clone()));
         let theirs = if *from < upto { Some(self.cells.range(here())) } else { None };
         let theirs = theirs.into_iter().flatten().map(|(row, _)| row);

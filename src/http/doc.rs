@@ -49,6 +49,7 @@ use super::{Asked, Front};
         super::eventual::losses::totals,
         super::eventual::losses::restore,
         super::eventual::convergence::convergence,
+        super::eventual::convergence::pass,
         super::eventual::copies::vector,
         super::eventual::copies::export,
         super::eventual::copies::import,

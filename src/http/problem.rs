@@ -274,6 +274,8 @@ pub(super) fn title(code: &str) -> &'static str {
         "copy_damaged" => "The copy is damaged, or of an unknown form",
         "copy_mismatch" => "The copy is of a namespace that does not fit",
         "copy_gap" => "The copy begins after what is here",
+        "link_not_found" => "There is no such link to this node",
+        "link_not_manual" => "The link does not wait to be asked",
         "read_replica" => "The node only reads this namespace",
         "undetermined" => "The request's fate is unknown",
         _ => "Something is broken in the node",

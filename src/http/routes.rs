@@ -66,6 +66,7 @@ table! {
     "/v1/ns/{ns}/conflicts/totals", Request: get losses::totals;
     "/v1/ns/{ns}/conflicts/{receipt}/restore", Request: post losses::restore;
     "/v1/ns/{ns}/convergence", Request: get convergence::convergence;
+    "/v1/ns/{ns}/convergence/pass", Request: post convergence::pass;
     "/v1/ns/{ns}/vector", Request: get copies::vector;
     "/v1/ns/{ns}/export", Own: post copies::export;
     "/v1/ns/{ns}/import", Own: post copies::import;

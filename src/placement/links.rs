@@ -80,11 +80,6 @@ pub fn links(topology: &Topology, nodes: &BTreeSet<NodeId>) -> Vec<Link> {
     }
 }
 
-/// The links by which one node reads.
-pub fn links_to(topology: &Topology, nodes: &BTreeSet<NodeId>, to: NodeId) -> Vec<Link> {
-    links(topology, nodes).into_iter().filter(|link| link.to == to).collect()
-}
-
 /// The nodes that only read: no link leads away from them, so what they wrote would reach nobody.
 ///
 /// A node that no link mentions at all is none: it is an island, on its owner's word.

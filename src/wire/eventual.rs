@@ -234,6 +234,15 @@ pub struct ConvergenceLag {
     pub age_ms: Option<u64>,
 }
 
+/// A pass over a link that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PassView {
+    /// The node that the link leads from.
+    pub from: u64,
+    /// The node that it leads to: the one that was asked.
+    pub to: u64,
+}
+
 /// What a node has heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VectorView {

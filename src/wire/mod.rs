@@ -28,7 +28,7 @@ pub use cluster::{
 pub use eventual::{
     Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
     FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals,
-    ReceiptView, Restored, Sibling, VectorView,
+    PassView, ReceiptView, Restored, Sibling, VectorView,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{

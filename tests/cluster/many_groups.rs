@@ -13,7 +13,7 @@ use crate::support::wait::wait_until;
 /// Set `TETRARCH_GROUPS=1000` for the demonstration, with `--release`: unoptimized it takes minutes.
 /// Everyday runs use fewer.
 const VARIABLE: &str = "TETRARCH_GROUPS";
-const EVERYDAY: u64 = 120;
+const EVERYDAY: u64 = 64;
 
 /// Groups that must take a write.
 const WRITTEN: usize = 100;

@@ -8,6 +8,7 @@
 //! a peer is said to have, it has flushed. Relies on the shard to refuse what does not follow.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, Semaphore, SemaphorePermit};
@@ -15,12 +16,14 @@ use tokio::sync::{Notify, RwLock, Semaphore, SemaphorePermit};
 use super::hold::{Full, Hold};
 use super::message::State;
 use super::metrics::StreamMetrics;
+use super::pace::Pacer;
 use super::primary::Primaries;
 use super::skew::{Skew, Skewed};
 use crate::convergence::shard::Shard;
 use crate::convergence::words::{Digest, Stop};
 use crate::model::NodeId;
 use crate::model::eventual::{Actor, Dot, Member, Op, Vector};
+use crate::runtime::limits::STATE_SYNC_WAIT_MAX;
 use crate::runtime::{Env, Moment};
 
 /// One namespace's part of all streams.
@@ -33,6 +36,8 @@ pub struct Exchange {
     skew: Mutex<Skew>,
     primaries: Mutex<Primaries>,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
+    /// How far the links to peers have got with what they may carry, over all of their streams.
+    pacers: Mutex<BTreeMap<NodeId, Pacer>>,
     syncing: Semaphore,
     /// What a state sync under way leads to.
     sync_to: Mutex<Option<Vector>>,
@@ -86,6 +91,7 @@ impl Exchange {
             skew: Mutex::default(),
             primaries: Mutex::default(),
             peers: Mutex::default(),
+            pacers: Mutex::default(),
             syncing: Semaphore::new(1),
             sync_to: Mutex::default(),
             under_way: RwLock::default(),
@@ -214,17 +220,19 @@ impl Exchange {
         held
     }
 
-    /// Hands over what waited and follows by now.
+    /// Hands over what waited and follows by now. May be given up at any time: what is taken out
+    /// here is with the shard before anything is waited for.
     pub(super) async fn release(&self) -> Result<(), Stop> {
         loop {
             let _under_way = self.under_way.read().await;
+            if self.held() == 0 {
+                return Ok(());
+            }
+            let room = self.shard.room().await?;
             let ready = {
                 let sync_to = self.sync_to.lock();
                 let (now, wall_ms) = (self.env.clock.now(), self.env.clock.wall_ms());
                 let (mut skew, mut hold) = (self.skew.lock(), self.hold.lock());
-                if hold.len() == 0 {
-                    return Ok(());
-                }
                 hold.take_ready(&self.shard.vector(), |op| {
                     comes_with_rows(sync_to.as_ref(), op) || skew.must_wait(op, now, wall_ms)
                 })
@@ -232,7 +240,7 @@ impl Exchange {
             if ready.is_empty() {
                 return Ok(());
             }
-            let received = self.shard.receive(ready).await?;
+            let received = room.receive(ready).await?;
             self.metrics.received.inc_by(received.applied);
             // There was room for them a moment ago; what does not fit now will be sent again.
             if self.hold_back(received.early).is_err() {
@@ -249,11 +257,6 @@ impl Exchange {
     /// Who is ahead of the clocks.
     pub fn skewed(&self) -> BTreeMap<Actor, Skewed> {
         self.skew.lock().ahead().clone()
-    }
-
-    /// Lets what an actor wrote pass though it seems to come from the future.
-    pub fn accept_skewed(&self, actor: Actor) -> bool {
-        self.skew.lock().accept(actor)
     }
 
     /// What a source is to be told to leave.
@@ -312,6 +315,15 @@ impl Exchange {
     /// Forgets the peers that are gone: what they last said counts no more.
     pub(super) fn keep(&self, nodes: &BTreeSet<NodeId>) {
         self.peers.lock().retain(|node, _| nodes.contains(node));
+        self.pacers.lock().retain(|node, _| nodes.contains(node));
+    }
+
+    /// How long bytes to a peer must wait at this rate before they may ask again; they may go, and
+    /// count, when that is not at all.
+    pub(super) fn pace(&self, peer: NodeId, rate: Option<u64>, bytes: usize) -> Duration {
+        let Some(rate) = rate else { return Duration::ZERO };
+        let now = self.env.clock.now();
+        self.pacers.lock().entry(peer).or_default().wait(bytes, rate, now)
     }
 
     /// Whether a peer differs though it knows the same.
@@ -347,10 +359,10 @@ impl Exchange {
         self.syncing.acquire().await.ok()
     }
 
-    /// Waits until no rows are being taken.
+    /// Waits until no rows are being taken, for a while.
     pub(super) async fn synced(&self) {
         // Nobody closes it, and who waits here only wants to know.
-        drop(self.syncing.acquire().await);
+        drop(tokio::time::timeout(STATE_SYNC_WAIT_MAX, self.syncing.acquire()).await);
     }
 
     /// From now on, and until the guard is dropped, what this vector covers comes with rows only: an

@@ -20,7 +20,7 @@ use crate::convergence::registry::Shards;
 use crate::model::{NamespaceId, NodeId};
 use crate::peer::Transport;
 use crate::placement::links::{Link, holders, links};
-use crate::placement::{Catalog, Topology};
+use crate::placement::{Catalog, LinkMode, Topology};
 use crate::runtime::Env;
 use crate::runtime::limits::LAG_TICK;
 
@@ -41,6 +41,8 @@ pub struct Streams {
 struct Running {
     exchange: Arc<Exchange>,
     reading: BTreeMap<NodeId, Reading>,
+    /// The nodes at the other ends of links from and to this one.
+    linked: BTreeSet<NodeId>,
 }
 
 /// One task that reads.
@@ -112,16 +114,18 @@ impl Streams {
         self.running.lock().get(&namespace).map(|running| Arc::clone(&running.exchange))
     }
 
-    /// Asks for one pass over the link from a node, as links of mode `manual` need. Says whether there
-    /// is such a link.
-    pub fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> bool {
+    /// Asks for one pass over the link from a node, if it is of mode `manual`: others carry by
+    /// themselves. Says of which mode it is; `None`: no link leads here from there.
+    pub fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> Option<LinkMode> {
+        // Also of a namespace that is newer than our last look.
+        drop(self.exchange(namespace)?);
         let running = self.running.lock();
-        let Some(running) = running.get(&namespace) else { return false };
-        let is_linked = running.reading.contains_key(&from);
-        if is_linked {
+        let running = running.get(&namespace)?;
+        let mode = running.reading.get(&from)?.plan.link.mode;
+        if mode == LinkMode::Manual {
             running.exchange.ask_pass(from);
         }
-        is_linked
+        Some(mode)
     }
 
     /// The namespaces of which a replica differs from ours though it knows the same: an alarm.
@@ -183,7 +187,9 @@ impl Streams {
             let entry = running.entry(shard.namespace()).or_insert_with(|| Running {
                 exchange: Arc::new(Exchange::new(shard, self.env.clone(), self.metrics.clone())),
                 reading: BTreeMap::new(),
+                linked: BTreeSet::new(),
             });
+            entry.linked = linked(topology, &nodes, self.me);
             entry.exchange.keep(&nodes);
             entry.reading.retain(|from, reading| plans.get(from) == Some(&reading.plan));
             for (from, plan) in plans {
@@ -206,16 +212,21 @@ impl Streams {
 
     /// Keeps the figures of lag, for ever.
     async fn watch_lag(streams: Arc<Self>) {
+        let mut told = BTreeSet::new();
         loop {
             let exchanges: Vec<_> = {
                 let running = streams.running.lock();
-                running.values().map(|running| Arc::clone(&running.exchange)).collect()
+                let one = |one: &Running| (Arc::clone(&one.exchange), one.linked.clone());
+                running.values().map(one).collect()
             };
             let now = streams.env.clock.now();
             let mut lags: BTreeMap<NodeId, (u64, u64)> = BTreeMap::new();
             let (mut held, mut skewed, mut diverged) = (0, 0, 0);
-            for exchange in exchanges {
-                for (node, (ops, since)) in exchange.lags() {
+            for (exchange, linked) in exchanges {
+                // Nobody hears any more what who is not linked has.
+                let lags_here =
+                    exchange.lags().into_iter().filter(|(node, _)| linked.contains(node));
+                for (node, (ops, since)) in lags_here {
                     let lag = lags.entry(node).or_default();
                     lag.0 += ops;
                     lag.1 = lag.1.max(since.map_or(0, |since| now.since(since).as_secs()));
@@ -224,6 +235,8 @@ impl Streams {
                 skewed += exchange.skewed().len();
                 diverged += usize::from(exchange.diverged());
             }
+            let before = std::mem::replace(&mut told, lags.keys().copied().collect());
+            before.difference(&told).for_each(|gone| streams.metrics.forget(*gone));
             for (node, (ops, seconds)) in lags {
                 streams.metrics.lag(node, ops, seconds);
             }
@@ -234,6 +247,17 @@ impl Streams {
             tokio::time::sleep(LAG_TICK).await;
         }
     }
+}
+
+/// The nodes that links lead to from here, or from which they lead here.
+fn linked(topology: &Topology, nodes: &BTreeSet<NodeId>, me: NodeId) -> BTreeSet<NodeId> {
+    let links = links(topology, nodes);
+    let other = |link: &Link| match (link.from == me, link.to == me) {
+        (true, _) => Some(link.to),
+        (_, true) => Some(link.from),
+        _ => None,
+    };
+    links.iter().filter_map(other).collect()
 }
 
 /// The links that lead here, by their sources.

@@ -12,7 +12,7 @@
 //!      | differ{groups} --------------------------> |
 //!      | <------------ sums of the buckets in them  |
 //!      | want{buckets} ---------------------------> |
-//!      | <------------ page, page, …, done          |
+//!      | <------------ page, page, …, done          |      a long page in parts
 //! ```
 //!
 //! Promises: a version byte leads; kinds grow at the end only; operations are slices of the message
@@ -104,6 +104,8 @@ pub(super) enum Said {
     Done(Vector, Box<Heads>),
     /// The subscriber was sent what the source had at the hello.
     Passed,
+    /// The next part of a message that is too long for the network, and how many follow.
+    Part { left: u32, bytes: Bytes },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,6 +118,7 @@ enum Wire {
     Page(Box<SnapshotPage>),
     Done(Vector, Box<Heads>),
     Passed,
+    Part(u32),
 }
 
 impl Hello {
@@ -161,6 +164,7 @@ impl Said {
             Self::Page(page) => Wire::Page(page),
             Self::Done(vector, heads) => Wire::Done(vector, heads),
             Self::Passed => Wire::Passed,
+            Self::Part { left, bytes } => return codec::seal(&Wire::Part(left), &[&bytes]),
         };
         codec::seal(&wire, &[])
     }
@@ -188,6 +192,10 @@ impl Said {
             Wire::Page(page) => Self::Page(page),
             Wire::Done(vector, heads) => Self::Done(vector, heads),
             Wire::Passed => Self::Passed,
+            Wire::Part(left) => {
+                let bytes = std::mem::take(&mut tail);
+                Self::Part { left, bytes }
+            }
         };
         codec::no_tail(SAID, &tail)?;
         Ok(said)
@@ -231,6 +239,7 @@ mod tests {
             Said::Offer(vector(), vec![1, u128::MAX]),
             Said::Buckets(vec![(7, 8)]),
             Said::Passed,
+            Said::Part { left: 3, bytes: Bytes::from_static(b"of something") },
         ] {
             assert_eq!(Said::decode(&said.clone().encode()), Ok(said));
         }

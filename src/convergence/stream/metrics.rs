@@ -128,6 +128,19 @@ impl StreamMetrics {
         self.lag_seconds.get_or_create(&label).set(i64::try_from(seconds).unwrap_or(i64::MAX));
     }
 
+    /// A peer is gone, or linked no more.
+    pub(super) fn forget(&self, peer: NodeId) {
+        let label = PeerLabel { peer: peer.0 };
+        self.lag_ops.remove(&label);
+        self.lag_seconds.remove(&label);
+    }
+
+    /// Whether something is said of what a peer lacks.
+    #[cfg(test)]
+    pub(super) fn has_lag_of(&self, peer: NodeId) -> bool {
+        self.lag_ops.get(&PeerLabel { peer: peer.0 }).is_some()
+    }
+
     /// Bytes sent so far for operations, vectors and rows.
     pub fn bytes_sent(&self) -> [u64; 3] {
         ["ops", "vectors", "rows"]

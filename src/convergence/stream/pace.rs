@@ -9,27 +9,31 @@ use std::time::Duration;
 use crate::runtime::Moment;
 
 /// Spreads bytes over time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pacer {
-    bytes_per_s: Option<u64>,
     free_at: Moment,
 }
 
 impl Pacer {
-    /// A pacer of this rate; `None` lets everything pass.
-    pub(super) const fn new(bytes_per_s: Option<u64>) -> Self {
-        Self { bytes_per_s, free_at: Moment(0) }
+    /// How long these bytes must wait at a rate until they may ask again. When that is not at all
+    /// they count as sent: what is given up while it waits has cost nothing.
+    pub(super) fn wait(&mut self, bytes: usize, bytes_per_s: u64, now: Moment) -> Duration {
+        if bytes_per_s == 0 {
+            return Duration::ZERO;
+        }
+        let wait = self.free_at.since(now);
+        if wait.is_zero() {
+            self.free_at = now + time_of(bytes, bytes_per_s);
+        }
+        wait
     }
+}
 
-    /// How long these bytes must wait; they count as sent then.
-    pub(super) fn wait(&mut self, bytes: usize, now: Moment) -> Duration {
-        let Some(rate) = self.bytes_per_s.filter(|rate| *rate > 0) else { return Duration::ZERO };
-        let start = self.free_at.max(now);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
-        self.free_at = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        start.since(now)
-    }
+/// How long bytes take at a rate; a rate of nothing is none.
+pub(super) fn time_of(bytes: usize, bytes_per_s: u64) -> Duration {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_s.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
@@ -63,12 +67,16 @@ mod tests {
 
     #[test]
     fn bytes_wait_for_those_before_them() {
-        let mut pacer = Pacer::new(Some(1_000));
-        assert_eq!(pacer.wait(500, Moment(0)), Duration::ZERO);
-        assert_eq!(pacer.wait(500, Moment(0)), Duration::from_millis(500));
-        assert_eq!(pacer.wait(1, Moment(0)), Duration::from_secs(1));
-        assert_eq!(pacer.wait(1, Moment(9_000_000_000)), Duration::ZERO, "quiet time is not saved");
-        assert_eq!(Pacer::new(None).wait(usize::MAX, Moment(0)), Duration::ZERO);
+        let mut pacer = Pacer::default();
+        let half = Moment(0) + Duration::from_millis(500);
+        assert_eq!(pacer.wait(500, 1_000, Moment(0)), Duration::ZERO);
+        assert_eq!(pacer.wait(9_999, 1_000, Moment(0)), Duration::from_millis(500));
+        assert_eq!(pacer.wait(500, 1_000, half), Duration::ZERO, "what was given up cost nothing");
+        assert_eq!(pacer.wait(1, 1_000, half), Duration::from_millis(500));
+        let late = Moment(9_000_000_000);
+        assert_eq!(pacer.wait(1, 1_000, late), Duration::ZERO);
+        assert_eq!(pacer.wait(1, 1_000, late), Duration::from_millis(1), "quiet time is not saved");
+        assert_eq!(time_of(2_000, 1_000), Duration::from_secs(2));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::exchange::Exchange;
 use super::message::{Asked, Said};
@@ -20,7 +20,9 @@ use super::sums::Sums;
 use crate::convergence::words::{Heads, ReadError, Stop};
 use crate::model::codec::CodecError;
 use crate::peer::PeerStream;
-use crate::runtime::limits::{SNAPSHOT_PAGE_BYTES, STATE_SYNC_STALL_MAX};
+use crate::runtime::limits::{
+    SNAPSHOT_PAGE_BYTES, STATE_SYNC_PAGE_BYTES_MAX, STATE_SYNC_PART_BYTES,
+};
 use crate::runtime::planted::{self, Bug};
 
 /// Why a reader's state sync did not come to its end.
@@ -72,7 +74,7 @@ pub(super) async fn give(source: &mut Source) -> Result<(), Ended> {
         let page = shard.snapshot_page(from, Some(Arc::clone(&wanted)), SNAPSHOT_PAGE_BYTES);
         let page = page.await?;
         from = page.to.clone();
-        source.push_counted(Kind::Rows, Said::Page(Box::new(page))).await?;
+        source.push_in_parts(Kind::Rows, Said::Page(Box::new(page))).await?;
         if from.is_none() {
             break;
         }
@@ -91,31 +93,40 @@ async fn answer(source: &mut Source) -> Result<Asked, Ended> {
     }
 }
 
-/// The reader's end, after the source has said that its log is short.
-pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result<(), Cut> {
+/// The reader's end, after the source has said that its log is short. Every message must come in time.
+pub(super) async fn take(
+    exchange: &Exchange,
+    stream: &mut PeerStream,
+    patience: Duration,
+) -> Result<(), Cut> {
+    let mut counted = Counted { exchange, complete: false };
     let namespace = exchange.shard.namespace();
     tracing::info!(%namespace, "a state sync begins");
     exchange.metrics.state_syncs_begun.inc();
-    ask(exchange, stream, Asked::Rows).await?;
-    let Said::Offer(v0, groups) = hear(stream).await?.0 else { return Err(Cut::Protocol) };
+    let mut hearing = Hearing { stream, patience, parts: Parts::default() };
+    hearing.ask(exchange, Asked::Rows).await?;
+    let Said::Offer(v0, groups) = hearing.hear(exchange).await?.0 else {
+        return Err(Cut::Protocol);
+    };
     let under_way = exchange.sync_to(&v0).await;
     let (sums, _) = Sums::of(&exchange.shard).await?;
-    ask(exchange, stream, Asked::Differ(sums.differing(&groups))).await?;
-    let Said::Buckets(buckets) = hear(stream).await?.0 else { return Err(Cut::Protocol) };
+    hearing.ask(exchange, Asked::Differ(sums.differing(&groups))).await?;
+    let Said::Buckets(buckets) = hearing.hear(exchange).await?.0 else {
+        return Err(Cut::Protocol);
+    };
     let wanted = sums.wanted(&buckets);
-    ask(exchange, stream, Asked::Want((*wanted).clone())).await?;
+    hearing.ask(exchange, Asked::Want((*wanted).clone())).await?;
     if planted::active(Bug::EventualVectorEarly) {
         exchange.shard.reached(v0.clone(), Heads::default()).await?;
     }
     loop {
-        match hear(stream).await? {
+        match hearing.hear(exchange).await? {
             (Said::Page(page), bytes) => {
                 if page.buckets.as_ref() != Some(&wanted) {
                     return Err(Cut::Protocol);
                 }
                 exchange.shard.merge(*page).await?;
-                let taken = Asked::Taken { bytes, reached: Vec::new(), pruned: Vec::new() };
-                ask(exchange, stream, taken).await?;
+                hearing.taken(exchange, bytes).await?;
             }
             (Said::Done(vector, heads), _) => {
                 if vector != v0 {
@@ -124,6 +135,7 @@ pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result
                 exchange.shard.reached(v0, *heads).await?;
                 drop(under_way);
                 exchange.metrics.state_syncs.inc();
+                counted.complete = true;
                 tracing::info!(%namespace, buckets = wanted.len(), "a state sync is complete");
                 return Ok(exchange.release().await?);
             }
@@ -132,14 +144,106 @@ pub(super) async fn take(exchange: &Exchange, stream: &mut PeerStream) -> Result
     }
 }
 
-async fn ask(exchange: &Exchange, stream: &PeerStream, asked: Asked) -> Result<(), Cut> {
-    let bytes = asked.encode();
-    exchange.metrics.sent(Kind::Rows, bytes.len());
-    stream.send.send(bytes).await.map_err(|_closed| Cut::Gone)
+/// Counts a state sync as cut off unless it came to its end, however it is given up.
+struct Counted<'a> {
+    exchange: &'a Exchange,
+    complete: bool,
 }
 
-async fn hear(stream: &mut PeerStream) -> Result<(Said, u64), Cut> {
-    let said = tokio::time::timeout(STATE_SYNC_STALL_MAX, stream.recv.recv()).await;
-    let said: Bytes = said.map_err(|_late| Cut::Stalled(STATE_SYNC_STALL_MAX))?.ok_or(Cut::Gone)?;
-    Ok((Said::decode(&said)?, cost(&said)))
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.exchange.metrics.state_syncs_cut.inc();
+        }
+    }
+}
+
+/// The reader's stream in the course of a state sync.
+struct Hearing<'a> {
+    stream: &'a mut PeerStream,
+    patience: Duration,
+    parts: Parts,
+}
+
+impl Hearing<'_> {
+    async fn ask(&self, exchange: &Exchange, asked: Asked) -> Result<(), Cut> {
+        let bytes = asked.encode();
+        exchange.metrics.sent(Kind::Rows, bytes.len());
+        self.stream.send.send(bytes).await.map_err(|_closed| Cut::Gone)
+    }
+
+    async fn taken(&self, exchange: &Exchange, bytes: u64) -> Result<(), Cut> {
+        self.ask(exchange, Asked::Taken { bytes, reached: Vec::new(), pruned: Vec::new() }).await
+    }
+
+    /// The next message, joined if it comes in parts, and what is still to be given back for it.
+    async fn hear(&mut self, exchange: &Exchange) -> Result<(Said, u64), Cut> {
+        loop {
+            let bytes = tokio::time::timeout(self.patience, self.stream.recv.recv()).await;
+            let bytes: Bytes =
+                bytes.map_err(|_late| Cut::Stalled(self.patience))?.ok_or(Cut::Gone)?;
+            let cost = cost(&bytes);
+            match Said::decode(&bytes)? {
+                Said::Part { left, bytes } => match self.parts.add(left, &bytes)? {
+                    Some(whole) => return Ok((Said::decode(&whole)?, cost)),
+                    None => self.taken(exchange, cost).await?,
+                },
+                // Nothing comes between the parts of a message.
+                _ if self.parts.next.is_some() => return Err(Cut::Protocol),
+                said => return Ok((said, cost)),
+            }
+        }
+    }
+}
+
+/// Parts of a message that are joined.
+#[derive(Debug, Default)]
+struct Parts {
+    joined: BytesMut,
+    /// How many are left after the next one; none between messages.
+    next: Option<u32>,
+}
+
+impl Parts {
+    /// Adds a part; the message if it is the last one.
+    fn add(&mut self, left: u32, part: &Bytes) -> Result<Option<Bytes>, Cut> {
+        let follows = self.next.is_none_or(|next| next == left);
+        let bytes = self.joined.len() + part.len();
+        // Each of them takes a message that somebody waits for: few must do, too.
+        let count_max = u32::try_from(STATE_SYNC_PAGE_BYTES_MAX / STATE_SYNC_PART_BYTES);
+        let is_short = bytes <= STATE_SYNC_PAGE_BYTES_MAX && count_max.is_ok_and(|max| left <= max);
+        if !follows || !is_short {
+            return Err(Cut::Protocol);
+        }
+        self.joined.extend_from_slice(part);
+        self.next = left.checked_sub(1);
+        Ok((left == 0).then(|| self.joined.split().freeze()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_joined_in_their_order_and_only_so_many() {
+        let part = Bytes::from_static(b"ab");
+        let mut parts = Parts::default();
+        assert!(parts.add(1, &part).unwrap().is_none());
+        assert_eq!(parts.add(0, &part).unwrap().unwrap(), "abab");
+        assert_eq!(
+            parts.add(0, &part).unwrap().unwrap(),
+            "ab",
+            "nothing is left of the one before"
+        );
+        for (first, second) in [(2, 2), (2, 0), (2, 3)] {
+            let mut parts = Parts::default();
+            assert!(parts.add(first, &part).is_ok());
+            assert!(parts.add(second, &part).is_err(), "{second} after {first}");
+        }
+        assert!(Parts::default().add(u32::MAX, &part).is_err());
+        let long = Bytes::from(vec![0; STATE_SYNC_PAGE_BYTES_MAX / 2 + 1]);
+        let mut parts = Parts::default();
+        assert!(parts.add(1, &long).is_ok() && parts.add(0, &long).is_err());
+    }
 }

@@ -1,8 +1,8 @@
 //! Actors whose clocks seem to be ahead.
 //!
 //! Why it exists: a write from the future would win against every concurrent one. Such an actor's
-//! operations wait until the time has come, or an operator accepts them, or they have waited long
-//! enough to be heard of; they are never dropped, since that would be divergence. Promises: an actor
+//! operations wait until the time has come, or they have waited long enough for an operator to hear of
+//! it; they are never dropped, since that would be divergence. Promises: an actor
 //! that is within bounds again starts anew. Relies on stamps for ranking only: what is let through
 //! too early wins against concurrent writes, and each of those is on record.
 
@@ -50,13 +50,6 @@ impl Skew {
         !skewed.passes
     }
 
-    /// Lets an actor's operations pass, on an operator's word. Says whether it was waiting.
-    pub(super) fn accept(&mut self, actor: Actor) -> bool {
-        self.ahead
-            .get_mut(&actor)
-            .is_some_and(|skewed| !std::mem::replace(&mut skewed.passes, true))
-    }
-
     /// Who is ahead.
     pub(super) const fn ahead(&self) -> &BTreeMap<Actor, Skewed> {
         &self.ahead
@@ -90,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn it_passes_when_it_has_waited_long_enough_or_somebody_accepts_it() {
+    fn it_passes_when_it_has_waited_long_enough() {
         let mut skew = Skew::default();
         let hour = op(3_600_000);
         assert!(skew.must_wait(&hour, Moment(0), 0));
@@ -98,8 +91,5 @@ mod tests {
         assert!(!skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX, 0));
         assert!(!skew.must_wait(&op(1), Moment(0) + SKEW_PAUSE_MAX, 0));
         assert!(skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX, 0), "it starts anew");
-        assert!(skew.accept(Actor::default()));
-        assert!(!skew.accept(Actor::default()));
-        assert!(!skew.must_wait(&hour, Moment(0) + SKEW_PAUSE_MAX, 0));
     }
 }

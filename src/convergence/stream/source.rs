@@ -14,7 +14,6 @@ use bytes::Bytes;
 use super::exchange::Exchange;
 use super::message::{Asked, Hello, Said, Terms};
 use super::metrics::Kind;
-use super::pace::Pacer;
 use super::relay::Relay;
 use super::rows;
 use crate::convergence::words::{LogGone, LoggedOp, ReadError};
@@ -24,7 +23,8 @@ use crate::model::eventual::{Actor, Vector};
 use crate::peer::PeerStream;
 use crate::runtime::Moment;
 use crate::runtime::limits::{
-    STATE_SYNC_STALL_MAX, STREAM_BATCH_BYTES, STREAM_MESSAGE_COST, STREAM_SILENCE_MAX, VECTOR_EVERY,
+    STATE_SYNC_PART_BYTES, STATE_SYNC_STALL_MAX, STREAM_BATCH_BYTES, STREAM_MESSAGE_COST,
+    STREAM_SILENCE_MAX, VECTOR_EVERY,
 };
 
 /// Why a source's end of a stream is over.
@@ -55,7 +55,6 @@ pub(super) struct Source {
     pub(super) terms: Terms,
     stream: PeerStream,
     relay: Relay,
-    pacer: Pacer,
     /// Where in the log it goes on.
     cursor: u64,
     /// What was sent, and is thus had or on its way.
@@ -87,7 +86,6 @@ impl Source {
         let source = Self {
             peer,
             relay: Relay::new(terms.all, terms.rank),
-            pacer: Pacer::new(terms.pace),
             terms,
             stream,
             cursor: 0,
@@ -298,11 +296,33 @@ impl Source {
         self.push(kind, bytes).await
     }
 
+    /// The same of what may be too long for one message.
+    pub(super) async fn push_in_parts(&mut self, kind: Kind, said: Said) -> Result<(), Ended> {
+        let whole = said.encode();
+        if whole.len() <= STATE_SYNC_PART_BYTES {
+            self.outstanding += cost(&whole);
+            return self.push(kind, whole).await;
+        }
+        let starts = (0..whole.len()).step_by(STATE_SYNC_PART_BYTES);
+        let lefts = (0..u32::try_from(starts.len()).unwrap_or(u32::MAX)).rev();
+        for (start, left) in starts.zip(lefts) {
+            let bytes = whole.slice(start..whole.len().min(start + STATE_SYNC_PART_BYTES));
+            while !self.has_credit() {
+                self.listen().await?;
+            }
+            self.push_counted(kind, Said::Part { left, bytes }).await?;
+        }
+        Ok(())
+    }
+
     /// Sends, at the link's pace.
     pub(super) async fn push(&mut self, kind: Kind, bytes: Bytes) -> Result<(), Ended> {
         self.exchange.metrics.sent(kind, bytes.len());
-        let wait = self.pacer.wait(bytes.len(), self.exchange.env.clock.now());
-        if !wait.is_zero() {
+        loop {
+            let wait = self.exchange.pace(self.peer, self.terms.pace, bytes.len());
+            if wait.is_zero() {
+                break;
+            }
             let mut paced = pin!(tokio::time::sleep(wait));
             loop {
                 tokio::select! {

@@ -4,6 +4,7 @@
 //! for again after a pause, from what is flushed here; a site link carries at its times only. Relies
 //! on its task being ended when the link goes.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::exchange::{Exchange, Intake};
 use super::inbox::CONVERGE_STREAM;
 use super::message::{Asked, Hello, Said, Terms};
 use super::metrics::Kind;
-use super::pace::{Hours, hours};
+use super::pace::{Hours, hours, time_of};
 use super::pulse::Pulse;
 use super::rows::{self, Cut};
 use super::source::cost;
@@ -26,7 +27,8 @@ use crate::peer::{Lane, PeerError, PeerStream, Transport};
 use crate::placement::LinkMode;
 use crate::placement::links::{Carries, Link};
 use crate::runtime::limits::{
-    STREAM_BATCH_BYTES, STREAM_RETRY_MAX, STREAM_RETRY_MIN, STREAM_SILENCE_MAX, STREAM_WINDOW_BYTES,
+    STATE_SYNC_STALL_MAX, STREAM_MESSAGE_BYTES, STREAM_RETRY_MAX, STREAM_RETRY_MIN,
+    STREAM_SILENCE_MAX, STREAM_WINDOW_BYTES,
 };
 
 /// How a stream ended.
@@ -148,7 +150,17 @@ impl Subscriber {
         }
     }
 
-    async fn once(&self, all: bool) -> Result<std::convert::Infallible, End> {
+    /// One stream, for as long as the link's hours last: also a long backlog, or a state sync, ends
+    /// with them, and goes on the next time.
+    async fn once(&self, all: bool) -> Result<Infallible, End> {
+        match hours(self.link.hours, self.exchange.env.clock.wall_ms()) {
+            Hours::Open(time) => tokio::time::timeout(time, self.follow(all)).await,
+            Hours::Shut(_) => return Err(End::Shut),
+        }
+        .unwrap_or(Err(End::Shut))
+    }
+
+    async fn follow(&self, all: bool) -> Result<Infallible, End> {
         let shard = &self.exchange.shard;
         let mut vectors = shard.vectors();
         let vector = (**vectors.borrow_and_update()).clone();
@@ -158,11 +170,6 @@ impl Subscriber {
         let opened = self.transport.open_stream(self.link.from, CONVERGE_STREAM, Lane::Data, hello);
         let mut stream = opened.await?;
         let clock = Arc::clone(&self.exchange.env.clock);
-        let shuts = match hours(self.link.hours, clock.wall_ms()) {
-            Hours::Open(time) => time,
-            Hours::Shut(_) => return Err(End::Shut),
-        };
-        let mut shut = std::pin::pin!(sleep(shuts));
         let mut pulse = Pulse::new(clock.now(), self.silence_max());
         loop {
             let (now, holds) = (clock.now(), self.exchange.held() > 0);
@@ -185,17 +192,20 @@ impl Subscriber {
                     pulse.changed();
                 }
                 () = stream.send.closed(), if !pulse.is_closed() => pulse.closed(clock.now()),
-                () = &mut shut => return Err(End::Shut),
                 () = sleep(pulse.rest(now, holds)) => {}
             }
         }
     }
 
-    /// A link that is slow by order may have to carry a batch before its source can answer.
     fn silence_max(&self) -> Duration {
-        let batches = u64::try_from(STREAM_BATCH_BYTES * 4).unwrap_or(u64::MAX);
-        let slow = self.link.bytes_per_s.map_or(0, |rate| batches / rate.max(1));
-        STREAM_SILENCE_MAX + Duration::from_secs(slow)
+        STREAM_SILENCE_MAX + self.slowness()
+    }
+
+    /// A link that is slow by order may have to carry a message, perhaps of an earlier stream, before
+    /// its source can say anything.
+    fn slowness(&self) -> Duration {
+        let rate = self.link.bytes_per_s.filter(|rate| *rate > 0);
+        rate.map_or(Duration::ZERO, |rate| time_of(STREAM_MESSAGE_BYTES, rate))
     }
 
     async fn hear(&self, bytes: Bytes, stream: &mut PeerStream) -> Result<(), End> {
@@ -215,16 +225,15 @@ impl Subscriber {
             }
             Said::Short => {
                 let Some(_permit) = self.exchange.may_sync() else { return Err(End::Busy) };
-                let taken = rows::take(&self.exchange, stream).await;
-                taken.map_err(|cut| {
-                    self.exchange.metrics.state_syncs_cut.inc();
-                    End::Cut(cut)
-                })
+                let patience = STATE_SYNC_STALL_MAX + self.slowness();
+                rows::take(&self.exchange, stream, patience).await.map_err(End::Cut)
             }
             Said::Passed => Err(End::Passed),
-            Said::Offer(..) | Said::Buckets(_) | Said::Page(_) | Said::Done(..) => {
-                Err(End::Protocol)
-            }
+            Said::Offer(..)
+            | Said::Buckets(_)
+            | Said::Page(_)
+            | Said::Part { .. }
+            | Said::Done(..) => Err(End::Protocol),
         }
     }
 

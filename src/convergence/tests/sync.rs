@@ -1,6 +1,7 @@
 //! State syncs that are cut anywhere.
 
 use super::*;
+use crate::model::eventual::rows;
 
 /// A source that has cut its log, and a reader that knows a part and has written something of its own.
 async fn pair() -> (Replica, Replica) {
@@ -139,4 +140,27 @@ async fn a_cell_that_is_longer_than_an_entry_of_the_log_is_taken_all_the_same() 
     b.put("another", "1").await;
     let b = b.crash(3).await.open();
     assert_eq!(b.value("another").as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn long_values_are_read_a_few_at_a_time() {
+    let a = Home::new(1, DataType::Lww, 2).open();
+    let value = "v".repeat(7_000);
+    for number in 0..40 {
+        a.put(&format!("key {number:02}"), &value).await;
+    }
+    let place = &a.shard.inner.place;
+    let (mut range, mut seen, mut parts) = (rows::all_cells(), 0, 0);
+    let bounds = super::super::part::Bounds { rows: 4_096, bytes: 30_000 };
+    loop {
+        let part = place.part(&range, bounds).unwrap();
+        let bytes: usize = part.rows.iter().map(|(row, value)| row.len() + value.len()).sum();
+        assert!(bytes < 30_000 + 8_000, "{bytes} bytes at once");
+        (seen, parts) = (seen + part.rows.len(), parts + 1);
+        let Some(next) = part.next else { break };
+        range.start = next;
+    }
+    assert!(seen == 40 && parts >= 8, "{seen} rows in {parts} parts");
+    let bounds = super::super::part::Bounds { rows: 3, bytes: 1 };
+    assert_eq!(place.part(&rows::all_cells(), bounds).unwrap().rows.len(), 1, "one at least");
 }

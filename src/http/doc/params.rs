@@ -73,6 +73,14 @@ pub(in super::super) struct LostKeyQuery {
     key64: Option<String>,
 }
 
+/// Over which link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct PassQuery {
+    /// The node that the link leads from.
+    from: u64,
+}
+
 /// Of which keys.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

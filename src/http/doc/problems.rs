@@ -50,6 +50,8 @@ const MANY: &[Errors] = &[
 ];
 /// Of what only eventual namespaces have.
 const LOSS: &[Errors] = &[(503, &["session_behind"])];
+/// Of links that are asked to carry.
+const LINK: &[Errors] = &[(404, &["link_not_found"]), (409, &["link_not_manual"])];
 /// Of copies that are taken in.
 const COPY: &[Errors] = &[
     (408, &["request_timeout"]),
@@ -69,6 +71,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
         "import_copy" => &[EVERY, GROUP, SPACE, COPY],
         "get_convergence" | "get_vector" | "export_copy" => &[EVERY, GROUP, SPACE],
+        "ask_pass" => &[EVERY, GROUP, SPACE, LINK],
         "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
         "list_conflicts" => &[
             EVERY,

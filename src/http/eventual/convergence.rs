@@ -1,18 +1,22 @@
-//! `GET /v1/ns/{ns}/convergence`: whether the nodes have the same, and if not, what is between them.
+//! `GET /v1/ns/{ns}/convergence`: whether the nodes have the same, and if not, what is between them;
+//! `POST` to its `pass`: the word that a link of mode `manual` waits for.
 //!
-//! Promises: who does not answer in time is named as unreachable, and does not count.
+//! Promises: who does not answer in time is named as unreachable, and does not count. A pass is asked
+//! of the node that the link leads to, and takes its time: the answer does not wait for it.
 
 use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::convergence::{Convergence, Lag, MemberState, Verdict};
+use crate::model::NodeId;
+use crate::placement::LinkMode;
 use crate::service::ceil_ms;
-use crate::wire::{self, ConvergenceLag, ConvergenceMember};
+use crate::wire::{self, ConvergenceLag, ConvergenceMember, PassView};
 
-use super::super::doc::params::SpacePath;
+use super::super::doc::params::{PassQuery, SpacePath};
 use super::super::envelope::json;
-use super::super::parse::query;
+use super::super::parse::{Query, query};
 use super::super::problem::Failure;
 use super::super::{Asked, Front};
 use super::only_here;
@@ -33,6 +37,46 @@ pub(in super::super) async fn convergence(
         let here = only_here(&front, &asked, &parts.uri).await?;
         let found = here.space.convergence(&asked.context()).await?;
         Ok(here.read(json(StatusCode::OK, &view(found)), &here.space.vector()))
+    };
+    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+}
+
+/// Asks for one pass over a link that carries only when it is asked to.
+///
+/// Of the node that the link leads to; the pass begins when the link's hours do, and takes what its
+/// source had when it began. Asked for twice before it begins it is one.
+#[utoipa::path(post, path = "/v1/ns/{ns}/convergence/pass", operation_id = "ask_pass",
+    tag = "eventual", params(SpacePath, PassQuery),
+    responses((status = 202, description = "It is asked for", body = PassView)))]
+pub(in super::super) async fn pass(
+    State(front): State<Front>,
+    Extension(asked): Extension<Asked>,
+    request: Request,
+) -> Response {
+    let (parts, _) = request.into_parts();
+    let told = async {
+        let query = Query::of(parts.uri.query(), &["from"])?;
+        let from = query.number("from")?;
+        let from = from.ok_or_else(|| Failure::invalid("the query needs from=, a node's id"))?;
+        let here = only_here(&front, &asked, &parts.uri).await?;
+        let to = here.space.node().0;
+        match here.space.ask_pass(NodeId(from)) {
+            Some(LinkMode::Manual) => Ok(json(StatusCode::ACCEPTED, &PassView { from, to })),
+            Some(LinkMode::Push | LinkMode::Interval(_)) => {
+                let detail = format!(
+                    "the link from node {from} to node {to} carries by itself: only links of mode \
+                     manual are asked"
+                );
+                Err(Failure::refused(StatusCode::CONFLICT, "link_not_manual", detail))
+            }
+            None => {
+                let detail = format!(
+                    "no link of the namespace leads from node {from} to node {to}, which was asked: \
+                     ask the node that the link leads to"
+                );
+                Err(Failure::refused(StatusCode::NOT_FOUND, "link_not_found", detail))
+            }
+        }
     };
     told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }

@@ -124,11 +124,6 @@ pub fn cells_from(key: &[u8]) -> Bytes {
     row_key.into()
 }
 
-/// Behind all cells of this key, and before those of all higher keys.
-pub fn cells_after(key: &[u8]) -> Bytes {
-    key_cells(key).end
-}
-
 /// The rows of all cells of all keys that begin so.
 pub fn prefix_cells(prefix: &[u8]) -> Range<Bytes> {
     let from = cells_from(prefix);
@@ -145,25 +140,9 @@ pub fn lost_key(hlc: Hlc, dot: Dot, field: &Field) -> Bytes {
     row_key.into()
 }
 
-/// Stamp, dot and field of a lost write's row; `None` for a row of another kind.
-pub fn split_lost_key(row_key: &[u8]) -> Option<(Hlc, Dot, Field)> {
-    let mut rest = row_key.strip_prefix(&[LOST])?;
-    let hlc = Hlc(take_u64(&mut rest)?);
-    let dot = take_dot(&mut rest)?;
-    let field = take_field(&mut rest)?;
-    rest.is_empty().then_some((hlc, dot, field))
-}
-
 /// The rows of all lost writes in the order of time.
 pub fn all_lost() -> Range<Bytes> {
     Bytes::from_static(&[LOST])..Bytes::from_static(&[LOST + 1])
-}
-
-/// The rows of all lost writes that were written before a time.
-pub fn lost_before(hlc: Hlc) -> Range<Bytes> {
-    let mut to = vec![LOST];
-    to.extend_from_slice(&hlc.0.to_be_bytes());
-    Bytes::from_static(&[LOST])..to.into()
 }
 
 /// Row key of a lost write by where it stood.
@@ -180,13 +159,6 @@ pub fn split_lost_at_key(row_key: &[u8]) -> Option<(Bytes, Field, Dot)> {
     let field = take_field(&mut rest)?;
     let dot = take_dot(&mut rest)?;
     rest.is_empty().then_some((key, field, dot))
-}
-
-/// The rows by place of all lost writes of one cell.
-pub fn cell_lost(key: &[u8], field: &Field) -> Range<Bytes> {
-    let from: Bytes = lost_at(key, field).into();
-    let to = successor(&from);
-    from..to
 }
 
 /// The rows by place of all lost writes of one key.
@@ -207,11 +179,6 @@ pub fn once_key(hash: u64) -> Bytes {
     let mut row_key = vec![ONCE];
     row_key.extend_from_slice(&hash.to_be_bytes());
     row_key.into()
-}
-
-/// The rows of all that was asked once.
-pub fn all_once() -> Range<Bytes> {
-    Bytes::from_static(&[ONCE])..Bytes::from_static(&[ONCE + 1])
 }
 
 fn lost_at(key: &[u8], field: &Field) -> Vec<u8> {
@@ -318,16 +285,12 @@ mod tests {
     proptest! {
         #[test]
         fn row_keys_read_back_as_what_they_were_made_of(
-            key in names(), field in fields(), dot in dots(), hlc: u64,
+            key in names(), field in fields(), dot in dots(),
         ) {
             let key = Bytes::from(key);
             prop_assert_eq!(
                 split_cell_key(&cell_key(&key, &field)),
                 Some((key.clone(), field.clone()))
-            );
-            prop_assert_eq!(
-                split_lost_key(&lost_key(Hlc(hlc), dot, &field)),
-                Some((Hlc(hlc), dot, field.clone()))
             );
             prop_assert_eq!(
                 split_lost_at_key(&lost_at_key(&key, &field, dot)),
@@ -350,19 +313,16 @@ mod tests {
             prop_assert_eq!(key_cells(&a).contains(&cell), a == b);
             prop_assert_eq!(prefix_cells(&a).contains(&cell), b.starts_with(&a));
             prop_assert_eq!(cells_from(&a) <= cell, a <= b);
-            prop_assert_eq!(cells_after(&a) > cell, a >= b);
             prop_assert!(all_cells().contains(&cell));
             let lost = lost_at_key(&b, &field, dot);
             prop_assert_eq!(key_lost(&a).contains(&lost), a == b);
             prop_assert_eq!(prefix_lost(&a).contains(&lost), b.starts_with(&a));
-            prop_assert_eq!(cell_lost(&a, &field).contains(&lost), a == b);
         }
 
         #[test]
         fn lost_writes_stand_in_the_order_of_time(a: u64, b: u64, dot in dots(), field in fields()) {
             let (x, y) = (lost_key(Hlc(a), dot, &field), lost_key(Hlc(b), dot, &field));
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
-            prop_assert_eq!(lost_before(Hlc(b)).contains(&x), a < b);
             prop_assert!(all_lost().contains(&x));
         }
 

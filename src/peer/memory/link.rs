@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::MemoryNetwork;
 use crate::model::NodeId;
+use crate::runtime::limits::PEER_FRAME_BYTES_MAX;
 
 /// Messages that may be under way in one direction of a stream.
 const UNDER_WAY_MAX: usize = 64;
@@ -47,6 +48,11 @@ async fn depart(
             message = entered.recv() => message,
         };
         let Some(message) = message else { return };
+        if message.len() > PEER_FRAME_BYTES_MAX {
+            // As on the real one: a stream has no gaps.
+            tracing::error!(bytes = message.len(), "stream message is too long");
+            return;
+        }
         let Some(time) = network.depart((from, to), broken).await else {
             // Lost: what follows must not arrive either, and the end must not be seen.
             broken.cancelled().await;

@@ -106,6 +106,10 @@ pub const COPIES_MAX: usize = 4;
 /// of a log that the other has.
 pub const COPY_STALL_MAX: Duration = Duration::from_secs(30);
 
+/// Bytes per second that rows of a copy must come with on average, beyond what may come late: while
+/// they come no others are taken.
+pub const COPY_RATE_MIN: u64 = 4 * 1024;
+
 /// How long the taking of a copy of rows waits for another state sync, which it must not run beside.
 pub const COPY_TURN_MAX: Duration = Duration::from_secs(10);
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{COPY_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX};
+
 /// Bytes of one message of operations: large enough that flushes are shared, small enough that ten
 /// of them are under way within the window.
 pub const STREAM_BATCH_BYTES: usize = 128 * 1024;
@@ -70,3 +72,24 @@ pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// How often a reader says what it has though nothing has changed, so that a stuck stream is noticed.
 pub const STREAM_ASK_EVERY: Duration = Duration::from_secs(30);
+
+/// Longest part in which rows travel: a page ends after its bounds, since a cell is never cut, and may
+/// be longer than any message of the network. Small enough that a slow link has something to say now
+/// and then.
+pub const STATE_SYNC_PART_BYTES: usize = 1024 * 1024;
+
+/// Longest page, in all of its parts: a hundred siblings of the longest values.
+pub const STATE_SYNC_PAGE_BYTES_MAX: usize = COPY_FRAME_BYTES_MAX;
+
+const _: () = assert!(
+    STATE_SYNC_PART_BYTES + 1024 <= PEER_FRAME_BYTES_MAX,
+    "a part with what is around it fits a message of the network"
+);
+
+/// Longest message on a stream that is sent at a pace: a part of rows, or a batch of operations with
+/// one more of the longest values at its end. So much may have to pass before anything else comes.
+pub const STREAM_MESSAGE_BYTES: usize = STATE_SYNC_PART_BYTES + 2 * STREAM_BATCH_BYTES;
+
+/// How long a reader that may not take rows now waits for the state sync that is under way, before it
+/// asks its source again.
+pub const STATE_SYNC_WAIT_MAX: Duration = Duration::from_secs(60);

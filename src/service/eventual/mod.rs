@@ -19,9 +19,9 @@ mod wing;
 use std::sync::Arc;
 
 use crate::convergence::{Convergence, Shard};
-use crate::model::NamespaceId;
 use crate::model::eventual::{DataType, Vector};
-use crate::placement::{Mode, NamespaceLimits};
+use crate::model::{NamespaceId, NodeId};
+use crate::placement::{LinkMode, Mode, NamespaceLimits};
 
 use super::ask::Context;
 use super::error::{ErrorKind, ServiceError};
@@ -143,6 +143,12 @@ impl Space {
             let reason = "the namespace is not open on this node any more".to_owned();
             ErrorKind::Unavailable { reason }.into()
         })
+    }
+
+    /// Asks for a pass over the link that leads to this node from another one, if it waits to be
+    /// asked. Says of which mode it is; `None`: there is no such link.
+    pub fn ask_pass(&self, from: NodeId) -> Option<LinkMode> {
+        self.hall.eventual.ask_pass(self.id, from)
     }
 
     /// Refuses a key that the namespace does not take.

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::convergence::{Convergence, Exchange, Shard, Shards, Streams};
-use crate::model::NamespaceId;
+use crate::model::{NamespaceId, NodeId};
+use crate::placement::LinkMode;
 use crate::runtime::Moment;
 
 /// The shards of this node.
@@ -23,6 +24,10 @@ pub trait EventualWing: Send + Sync {
 
     /// What takes in copies of a namespace; `None` when it is not here.
     fn exchange(&self, namespace: NamespaceId) -> Option<Arc<Exchange>>;
+
+    /// Asks for a pass over the link from a node, if it waits to be asked. Says of which mode it is;
+    /// `None` when there is none.
+    fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> Option<LinkMode>;
 
     /// Asks every node that holds a namespace what it has; `None` when it is not here.
     async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence>;
@@ -40,6 +45,10 @@ impl EventualWing for (Arc<Shards>, Arc<Streams>) {
 
     fn exchange(&self, namespace: NamespaceId) -> Option<Arc<Exchange>> {
         self.1.exchange(namespace)
+    }
+
+    fn ask_pass(&self, namespace: NamespaceId, from: NodeId) -> Option<LinkMode> {
+        self.1.ask_pass(namespace, from)
     }
 
     async fn convergence(&self, namespace: NamespaceId, deadline: Moment) -> Option<Convergence> {
@@ -71,6 +80,10 @@ impl EventualWing for NoShards {
     }
 
     fn exchange(&self, _: NamespaceId) -> Option<Arc<Exchange>> {
+        None
+    }
+
+    fn ask_pass(&self, _: NamespaceId, _: NodeId) -> Option<LinkMode> {
         None
     }
 

@@ -158,6 +158,11 @@ impl Reader {
         self.held.extend_from_slice(piece);
     }
 
+    /// Bytes of the part that is not there whole.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The next part, if it is there whole.
     pub(super) fn next(&mut self) -> Result<Option<Part>, Damage> {
         if self.ended {

@@ -12,9 +12,11 @@ use futures_util::{Stream, StreamExt};
 
 use super::form::{CopyHead, Damage, Part, Reader};
 use crate::convergence::stream::exchange::{Exchange, SyncTo};
+use crate::convergence::stream::pace::time_of;
 use crate::convergence::words::{SnapshotPage, Stop};
 use crate::model::eventual::{DataType, Vector};
-use crate::runtime::limits::COPY_TURN_MAX;
+use crate::runtime::Moment;
+use crate::runtime::limits::{COPY_RATE_MIN, COPY_STALL_MAX, COPY_TURN_MAX};
 
 /// What came of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,13 +135,36 @@ impl Taking<'_> {
         }
         let mut reader = Reader::new();
         let mut head = None;
-        while let Some(piece) = pieces.next().await {
-            reader.push(&piece.map_err(Untaking::Body)?);
+        let mut since = self.exchange.env.clock.now();
+        while let Some(piece) = self.piece(pieces, reader.held(), since).await? {
+            reader.push(&piece);
             while let Some(part) = reader.next()? {
                 self.part(part, &mut head).await?;
+                since = self.exchange.env.clock.now();
             }
         }
         Ok(reader.finish()?)
+    }
+
+    /// The next piece. While rows are on their way, which keep all others from being taken, a part of
+    /// them must come whole in a time that goes by what there is of it.
+    async fn piece(
+        &self,
+        pieces: &mut (impl Stream<Item = Result<Bytes, String>> + Unpin),
+        held: usize,
+        since: Moment,
+    ) -> Result<Option<Bytes>, Untaking> {
+        let next = pieces.next();
+        let piece = if self.rows.is_some() {
+            let end = since + COPY_STALL_MAX + time_of(held, COPY_RATE_MIN);
+            let left = end.since(self.exchange.env.clock.now());
+            let slow = || format!("rows came with less than {COPY_RATE_MIN} bytes per second");
+            let piece = tokio::time::timeout(left, next).await;
+            piece.map_err(|_late| Untaking::Body(slow()))?
+        } else {
+            next.await
+        };
+        piece.transpose().map_err(Untaking::Body)
     }
 
     async fn part(&mut self, part: Part, head: &mut Option<Vector>) -> Result<(), Untaking> {

@@ -25,7 +25,10 @@ fn a_manual_link_carries_when_it_is_asked_to_and_an_interval_link_at_its_times()
         world.pass(Duration::from_secs(60)).await;
         assert_eq!(world.value(2, "k"), None, "nobody has asked");
         let streams = &world.life(2).streams;
-        assert!(streams.ask_pass(SPACE, NodeId(1)) && !streams.ask_pass(SPACE, NodeId(3)));
+        assert_eq!(streams.ask_pass(SPACE, NodeId(1)), Some(LinkMode::Manual));
+        assert_eq!(streams.ask_pass(SPACE, NodeId(3)), None, "no link leads here from there");
+        let other = world.life(3).streams.ask_pass(SPACE, NodeId(2));
+        assert_eq!(other, Some(LinkMode::Interval(20_000)), "it carries by itself");
         until("it was asked", || world.value(2, "k").is_some()).await;
         assert_eq!(world.value(3, "k"), None, "its time has not come");
         until("its time has come", || world.value(3, "k").is_some()).await;

@@ -2,6 +2,7 @@
 //!
 //! A failing test prints its seed; `SEED=…` runs that one only.
 
+mod bounds;
 mod copies;
 mod faults;
 mod links;

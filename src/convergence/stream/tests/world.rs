@@ -73,6 +73,8 @@ pub(super) struct World {
     catalog: watch::Sender<Option<Arc<Catalog>>>,
     /// What directories' numbers begin after: no two clusters have the same.
     homes: u32,
+    /// Of the logs; an entry is at most an eighth of one.
+    segment_bytes: u64,
     pub(super) nodes: BTreeMap<u64, Node>,
 }
 
@@ -114,8 +116,28 @@ impl World {
         Self::apart(seed, nodes, 0, data_type, topology).await
     }
 
+    /// The same with logs that take the longest values.
+    pub(super) async fn of_long_values(seed: u64, nodes: u64, data_type: DataType) -> Self {
+        let mut world = Self::without_nodes(seed, nodes, 0, data_type, Topology::Mesh);
+        world.segment_bytes = 16 * 1024 * 1024;
+        world.begin(nodes).await;
+        world
+    }
+
     /// The same as a cluster that has nothing to do with others.
     pub(super) async fn apart(
+        seed: u64,
+        nodes: u64,
+        homes: u32,
+        data_type: DataType,
+        topology: Topology,
+    ) -> Self {
+        let mut world = Self::without_nodes(seed, nodes, homes, data_type, topology);
+        world.begin(nodes).await;
+        world
+    }
+
+    fn without_nodes(
         seed: u64,
         nodes: u64,
         homes: u32,
@@ -127,13 +149,16 @@ impl World {
         let catalog = catalog(nodes, homes, data_type, topology);
         let catalog = watch::Sender::new(Some(Arc::new(catalog)));
         let rng = Rng::seeded(seed ^ 0x5eed);
-        let mut world = Self { network, rng, catalog, homes, nodes: BTreeMap::new() };
+        let segment_bytes = 256 * 1024;
+        Self { network, rng, catalog, homes, segment_bytes, nodes: BTreeMap::new() }
+    }
+
+    async fn begin(&mut self, nodes: u64) {
         for id in 1..=nodes {
             let clock = Arc::new(TestClock { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
-            world.nodes.insert(id, Node { disk: SimDisk::new(), clock, life: None });
-            world.start(id).await;
+            self.nodes.insert(id, Node { disk: SimDisk::new(), clock, life: None });
+            self.start(id).await;
         }
-        world
     }
 
     /// The catalog says something else of the namespace's links.
@@ -157,7 +182,7 @@ impl World {
         };
         let (metrics, disk) = (Metrics::default(), Arc::new(node.disk.clone()));
         let options = LogOptions {
-            segment_bytes: 256 * 1024,
+            segment_bytes: self.segment_bytes,
             cache_bytes: 16 * 1024,
             segments_soft_max: 3,
             inline: true,
