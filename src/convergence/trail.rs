@@ -44,7 +44,7 @@ impl Trail {
     }
 
     /// The log begins later now. A base behind the present one changes nothing.
-    pub(super) fn rebase(&mut self, base: Base) {
+    pub(super) fn rebase(&mut self, base: &Base) {
         if base.index > self.base.index {
             self.cuts.retain(|(index, _)| *index > base.index);
             // What a state sync has put on top meanwhile stays.
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn a_later_base_forgets_the_places_before_it() {
         let mut trail = trail();
-        trail.rebase(Base { index: 30_000, vector: (*upto(30_000)).clone() });
+        trail.rebase(&Base { index: 30_000, vector: (*upto(30_000)).clone() });
         assert_eq!(trail.seek(&upto(29_999)), None);
         assert_eq!(trail.seek(&upto(30_000)), Some(30_001));
-        trail.rebase(Base { index: 20_000, vector: (*upto(20_000)).clone() });
+        trail.rebase(&Base { index: 20_000, vector: (*upto(20_000)).clone() });
         assert_eq!(trail.base().index, 30_000);
     }
 }

@@ -32,7 +32,7 @@ impl Shard {
             state.checkpoint(group)?;
         }
         assert!(is_covered(index), "a log is cut only behind a durable checkpoint");
-        self.inner.trail.lock().rebase(base.clone());
+        self.inner.trail.lock().rebase(&base);
         self.inner.log.purge(group, base.mark(), Box::new(|_result| {}));
         Ok(())
     }
