@@ -32,8 +32,9 @@ use crate::runtime::limits::{BENCH_CHECK_CONCURRENCY, BENCH_EXAMPLES_MAX, BENCH_
 struct Findings {
     verified: Verified,
     loss: Loss,
-    /// Acknowledged writes of cells whose lineage is exact, and those of them without effect.
-    traced: (u64, u64),
+    /// Acknowledged writes of cells whose lineage is exact; those of them that are lost, and those
+    /// without effect.
+    traced: (u64, u64, u64),
     sum: SumFigures,
     added: u64,
     cart: CartFigures,
@@ -209,7 +210,8 @@ async fn fates(shop: &Shop, key: u64, seen: &Seen, found: &Mutex<Findings>) -> R
         let seen = lost.iter().filter(|receipt| !traced.lost.contains(*receipt)).count();
         found.loss.lost_though_seen += count(seen);
         found.traced.0 += traced.writes;
-        found.traced.1 += traced.without_effect;
+        found.traced.1 += count(traced.lost.len());
+        found.traced.2 += traced.without_effect;
     }
     Ok(())
 }
@@ -317,8 +319,10 @@ async fn finish(shop: &Shop, found: &mut Findings, run: &mut Run) {
         Workload::Profile => run.profile_fields_lost = Some(found.fields_lost),
         _ => {
             let lost = found.loss.fates.get(Fate::Lost.name()).copied().unwrap_or(0);
+            let exact = found.traced.0 == found.loss.writes;
+            let lost = if exact { found.traced.1 } else { lost };
             found.loss.direct = share(lost, found.loss.writes);
-            found.loss.effective = share(found.traced.1, found.traced.0);
+            found.loss.effective = share(found.traced.2, found.traced.0);
         }
     }
     if let Some(metered) = metered.filter(|_| shop.mode.is_lww()) {
