@@ -25,7 +25,7 @@ use crate::consensus::{leadership, marks, moves, tend, upkeep};
 use crate::peer::Lab;
 use crate::runtime::Env;
 use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
-use crate::service::usage;
+use crate::service::{switching, usage};
 
 pub use error::AppError;
 pub use ground::{BuildCorridor, Ground};
@@ -121,6 +121,7 @@ pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     let homes = Arc::new(Homes::new(Arc::clone(groups)));
     tasks.spawn("tend", tend::run(Arc::clone(groups), homes));
     tasks.spawn("usage", usage::run(Arc::clone(groups) as Arc<_>, node.usage()));
+    tasks.spawn("switches", switching::drive::run(node.service.clone()));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
     tasks.spawn("peers", node.follow_peers());
     // A refusal for good must be heard also while the address cannot be announced.

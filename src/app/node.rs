@@ -23,7 +23,7 @@ use crate::consensus::witness::Witness;
 use crate::convergence::metrics::ShardFigures;
 use crate::convergence::{self, ConvergeInbox, Shards, StreamMetrics, Streams};
 use crate::http::{self, FrontOptions};
-use crate::model::{self, ClusterId, GroupId, NodeId};
+use crate::model::{self, ClusterId, GroupId, NamespaceId, NodeId};
 use crate::peer::{Corridor, Doorkeeper, PeerMetrics, Refusal, Transport};
 use crate::placement::Catalog;
 use crate::runtime::Env;
@@ -106,7 +106,7 @@ impl Node {
             metrics: ConsensusMetrics::register(&metrics),
         })?);
         GroupMarks::register(&metrics, &groups);
-        let (log, alarm) = (cellar.log, Arc::clone(&streams));
+        let (log, alarm) = (cellar.log, (Arc::clone(&shards), Arc::clone(&streams)));
         let service = Service::new(Parts {
             env: env.clone(),
             node: config.node,
@@ -114,7 +114,7 @@ impl Node {
             eventual: Arc::new((Arc::clone(&shards), Arc::clone(&streams))),
             transport,
             metrics: ServiceMetrics::new(&metrics),
-            health: Box::new(move || log.poisoned().or_else(|| diverged(&alarm))),
+            health: Box::new(move || log.poisoned().or_else(|| diverged(&alarm.0, &alarm.1))),
         });
         let founding = Arc::new(Founding::new(cellar.disk, Arc::clone(&door), env.clone()));
         let inbox = Arc::new(RaftInbox::new(Arc::clone(&founding)));
@@ -397,12 +397,13 @@ fn shards(config: &Config, cellar: &Cellar, env: &Env, metrics: &Metrics) -> Arc
 }
 
 /// What must never be, in words, if it is.
-fn diverged(streams: &Streams) -> Option<String> {
-    let namespaces: Vec<String> = streams.diverged().iter().map(ToString::to_string).collect();
-    let names = namespaces.join(", ");
-    (!names.is_empty()).then(|| {
-        format!("nodes have heard of the same but hold different things, in the namespaces {names}")
-    })
+fn diverged(shards: &Shards, streams: &Streams) -> Option<String> {
+    let said = |namespaces: Vec<NamespaceId>, what: &str| {
+        let names: Vec<String> = namespaces.iter().map(ToString::to_string).collect();
+        (!names.is_empty()).then(|| format!("{what}, in the namespaces {}", names.join(", ")))
+    };
+    said(streams.diverged(), "nodes have heard of the same but hold different things")
+        .or_else(|| said(shards.distrusted(), "digests are not those of the rows on this node"))
 }
 
 fn hex(text: &str) -> Option<u64> {

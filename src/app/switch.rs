@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::consensus::inbox::RaftInbox;
-use crate::consensus::{FEED, FORWARD, STATUS};
+use crate::consensus::{FEED, FORWARD, STATUS, SWITCH};
 use crate::convergence::ConvergeInbox;
 use crate::model::NodeId;
 use crate::peer::{Channel, Inbox, PeerStream, Refused};
@@ -33,6 +33,7 @@ impl Inbox for Switch {
             FORWARD => self.hall.handle(from, body).await,
             STATUS => Ok(self.hall.status()),
             FEED => self.hall.feed(body).await,
+            SWITCH => self.hall.switching(body).await,
             _ if ConvergeInbox::takes(channel) => self.convergence.call(from, channel, body).await,
             _ => self.raft.call(from, channel, body).await,
         }

@@ -28,6 +28,7 @@ mod records;
 mod scan;
 mod serve;
 mod spaces;
+mod switching;
 
 use std::process::ExitCode;
 use std::time::Duration;

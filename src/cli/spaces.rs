@@ -94,6 +94,8 @@ pub(super) enum NsCommand {
     Loss(super::eventual::LossCommand),
     #[command(flatten)]
     Copy(super::copies::CopyCommand),
+    /// Switches one to the other side, linearizable or eventual.
+    Switch(super::switching::SwitchArgs),
     /// Removes one with all its keys.
     Delete {
         #[command(flatten)]
@@ -151,6 +153,7 @@ pub(super) async fn run(command: NsCommand, env: &Env) -> Result<(), Failure> {
         }
         NsCommand::Loss(command) => super::eventual::losses(command, env).await?,
         NsCommand::Copy(command) => super::copies::run(command, env).await?,
+        NsCommand::Switch(args) => super::switching::run(args, env).await?,
         NsCommand::Delete { asked, yes, name } => {
             if !yes {
                 confirm(&name)?;

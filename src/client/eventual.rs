@@ -3,7 +3,9 @@
 //! Keys are read and written as everywhere ([`Client::get`], [`Client::put`], [`Client::patch`]); what
 //! was read under several writers comes with the context to replace it by.
 //!
-//! Promises: whatever is told is as far as the answering node has heard.
+//! Promises: whatever is told is as far as the answering node has heard. Does not promise that a write is
+//! made once: an `Idempotency-Key` counts only at the node that did it, so a call that is repeated at
+//! another endpoint may count twice (`add`), or leave a value beside its own copy (mv).
 //!
 //! ```no_run
 //! use tetrarch::client::{Client, Patch, ReadMode, WriteOptions};

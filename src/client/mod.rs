@@ -67,6 +67,7 @@ mod scan;
 mod send;
 mod session;
 mod spaces;
+mod switching;
 #[cfg(test)]
 mod tests;
 mod txn;

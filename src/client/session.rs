@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::coded::{from_base64, to_base64};
 use crate::model::eventual::Vector;
-use crate::runtime::limits::SESSION_SPACES_MAX;
+use crate::runtime::limits::{SESSION_SPACES_MAX, SESSION_TEXT_BYTES_MAX};
 
 /// The versions of the form that are read here: without eventual namespaces, and with them.
 const VERSION: u8 = 1;
@@ -61,7 +61,15 @@ fn join(one: &str, other: &str) -> Option<String> {
         }
         spaces.push((space, vector));
     }
-    encode(&(groups, spaces))
+    // What the server would refuse as too long is of no use.
+    let mut seen = (groups, spaces);
+    loop {
+        let token = encode(&seen)?;
+        if token.len() <= SESSION_TEXT_BYTES_MAX || seen.1.is_empty() {
+            return Some(token);
+        }
+        seen.1.remove(0);
+    }
 }
 
 fn decode(token: &str) -> Option<Seen> {
@@ -111,6 +119,23 @@ mod tests {
         let (groups, spaces) = decode(&session.get().unwrap()).unwrap();
         assert_eq!(groups, [(1, 9)].into());
         assert_eq!((spaces.len(), spaces[0].1.missing(&decode(&of(8)).unwrap().1[0].1)), (1, 1));
+    }
+
+    #[test]
+    fn of_more_than_the_server_reads_the_oldest_goes() {
+        let of = |space| {
+            let actor = |run| Actor { node: 1 << 40, home: u32::MAX, run: u32::MAX - run };
+            let all = Vector((0..200).map(|run| (actor(run), u64::MAX)).collect());
+            encode(&([(1, 9)].into(), vec![(space, all)])).unwrap()
+        };
+        let session = Session::default();
+        for space in 1..=5 {
+            session.take(&of(space));
+            assert!(session.get().unwrap().len() <= SESSION_TEXT_BYTES_MAX);
+        }
+        let (groups, spaces) = decode(&session.get().unwrap()).unwrap();
+        assert_eq!((groups.len(), spaces.last().unwrap().0), (1, 5));
+        assert!(spaces.iter().all(|(space, _)| *space != 1) && spaces.len() > 1);
     }
 
     #[test]

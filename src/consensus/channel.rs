@@ -30,6 +30,8 @@ pub const FORWARD: Channel = Channel(16);
 pub const STATUS: Channel = Channel(17);
 /// A question of a scan or a watch for a replica (the hall's).
 pub const FEED: Channel = Channel(18);
+/// A question of whoever drives a switch to the other side, or of who watches it (the hall's).
+pub const SWITCH: Channel = Channel(19);
 
 /// Which Raft request a call carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

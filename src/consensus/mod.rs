@@ -41,7 +41,7 @@ pub mod types;
 pub mod upkeep;
 pub mod witness;
 
-pub use channel::{FEED, FORWARD, STATUS};
+pub use channel::{FEED, FORWARD, STATUS, SWITCH};
 pub use error::{ProposeError, ReadError};
 pub use groups::{Foundation, Groups};
 pub use ingress::Proposed;

@@ -1,8 +1,10 @@
 //! Sums over all rows: at open, and to see whether those in memory are right.
 //!
 //! Why it exists: a digest that was kept wrong would call replicas equal that differ, or the other way
-//! round. Promises: an audit compares sums and rows of one moment. While writes go on it tries again,
-//! and at last lets them wait.
+//! round. Promises: an audit compares sums and rows of one moment, and lets nobody wait: while writes go
+//! on it tries again some times, and then leaves it to the next one.
+
+use std::sync::atomic::Ordering;
 
 use super::draft::{Place, decode_cell};
 use super::rows::{LostAt, after};
@@ -57,27 +59,50 @@ pub(super) fn sums(place: &Place) -> Result<(Sums, u64), ReadError> {
 }
 
 impl Shard {
-    /// Sums up all rows and compares that with what is kept in memory.
+    /// Sums up all rows and compares that with what is kept in memory; `None` if writes were made
+    /// during every pass.
     ///
     /// # Errors
     ///
     /// When the rows cannot be read.
-    pub async fn audit(&self) -> Result<Audit, ReadError> {
+    pub async fn audit(&self) -> Result<Option<Audit>, ReadError> {
         let shard = self.clone();
-        self.inner.env.tasks.blocking(move || shard.audit_now()).await
+        let found = self.inner.env.tasks.blocking(move || shard.audit_now()).await?;
+        if let Some(Audit { wrong, rows }) = &found {
+            let count = wrong.len() as u64;
+            self.inner.counts.distrusted.store(count, Ordering::Relaxed);
+            let (namespace, rows) = (self.namespace(), *rows);
+            if count > 0 {
+                tracing::error!(
+                    %namespace, rows, buckets = count,
+                    "the digests of an eventual namespace are not those of its rows: they are \
+                     summed up anew when the node starts"
+                );
+            } else {
+                tracing::debug!(%namespace, rows, "digests and rows agree");
+            }
+        }
+        Ok(found)
     }
 
-    fn audit_now(&self) -> Result<Audit, ReadError> {
+    /// Whether the last audit found digests that are not those of the rows.
+    pub fn is_distrusted(&self) -> bool {
+        self.inner.counts.distrusted.load(Ordering::Relaxed) > 0
+    }
+
+    fn audit_now(&self) -> Result<Option<Audit>, ReadError> {
         for _try in 0..AUDIT_TRIES {
+            // Its rows go behind it.
+            if self.inner.stop.is_cancelled() {
+                return Ok(None);
+            }
             let before = self.log_tail();
             let (found, rows) = sums(&self.inner.place)?;
             let live = self.inner.live.read();
-            if live.index == before {
-                return Ok(Audit { wrong: live.sums.differ(&found), rows });
+            if live.index == before && !self.inner.stop.is_cancelled() {
+                return Ok(Some(Audit { wrong: live.sums.differ(&found), rows }));
             }
         }
-        let live = self.inner.live.read();
-        let (found, rows) = sums(&self.inner.place)?;
-        Ok(Audit { wrong: live.sums.differ(&found), rows })
+        Ok(None)
     }
 }

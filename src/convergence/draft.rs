@@ -16,14 +16,13 @@ use bytes::Bytes;
 use super::rows::{self as own_rows, LostAt, Once, Own};
 use super::sums::Change;
 use super::words::ReadError;
-use crate::model::eventual::fate::{Beat, losses, note_beat};
+use crate::model::eventual::fate::{Beat, note_beat};
 use crate::model::eventual::{
-    Act, Cell, Cells, Content, DataType, Dot, Field, FieldKind, Head, LostRecord, Member, Op,
-    Record, apply, rows, settle,
+    Act, Cell, Cells, Content, DataType, Dot, Field, FieldKind, Head, Member, Op, Record, apply,
+    rows,
 };
 use crate::runtime::limits::{
-    EVENTUAL_ONCE_FORGET, EVENTUAL_ONCE_KEEP_MS, EVENTUAL_ONCE_MAX, LOST_VALUE_BYTES,
-    SHARD_SCAN_ROWS,
+    EVENTUAL_ONCE_FORGET, EVENTUAL_ONCE_KEEP_MS, EVENTUAL_ONCE_MAX, SHARD_SCAN_ROWS,
 };
 use crate::storage::{Effect, GroupId, State, StorageError};
 
@@ -69,11 +68,26 @@ impl Place {
     }
 }
 
+impl Place {
+    /// How many visible rows of a range there are, up to a bound.
+    pub(super) fn count(&self, range: &Range<Bytes>, most: usize) -> Result<usize, ReadError> {
+        let (mut count, mut range) = (0, range.clone());
+        while count < most {
+            let step = SHARD_SCAN_ROWS.min(most - count);
+            let found = self.scan(&range, step)?;
+            count += found.len();
+            let Some((last, _)) = found.last().filter(|_| found.len() >= step) else { break };
+            range.start = own_rows::after(last);
+        }
+        Ok(count)
+    }
+}
+
 /// Bytes of a value.
 pub(super) fn content_bytes(content: &Content) -> u64 {
     match content {
         Content::Value { value, .. } => value.len() as u64,
-        Content::Total(_) | Content::Present => 0,
+        Content::Total(_) | Content::Present | Content::Dropped => 0,
     }
 }
 
@@ -141,7 +155,17 @@ impl Draft {
         Ok(found)
     }
 
-    fn put(&mut self, row: Bytes, value: Option<Bytes>) {
+    /// So many cells of a key, or all of them.
+    pub(super) fn some_cells_of(
+        &self,
+        key: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Field, Cell)>, ReadError> {
+        let found = self.scan(&rows::key_cells(key), limit)?;
+        found.iter().map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c))).collect()
+    }
+
+    pub(super) fn put(&mut self, row: Bytes, value: Option<Bytes>) {
         self.rows.insert(row, value);
     }
 
@@ -167,9 +191,7 @@ impl Draft {
                     let before = self.get(&row)?;
                     self.put_cell((key, field), before.as_ref(), cell.clone())?;
                 }
-                for lost in &merge.lost {
-                    self.put_on_record(lost)?;
-                }
+                self.put_on_record(&merge.lost)?;
                 self.own.ahead.join(&merge.vector);
                 self.is_news = true;
             }
@@ -187,16 +209,9 @@ impl Draft {
                 self.head.hlc = self.head.hlc.max(reached.hlc);
                 self.is_news = true;
             }
-            Record::Final(losses) => {
-                for lost in losses {
-                    self.put_on_record(lost)?;
-                }
-            }
-            Record::Retired(members) => {
-                self.head.beats.retain(|member, _| !members.contains(member));
-            }
-            // Records are kept for good: a digest must not depend on what a replica forgot.
-            Record::Forgotten { .. } | Record::Closed => {}
+            Record::Final(losses) => self.put_on_record(losses)?,
+            Record::Closed => {}
+            Record::Gate(gate) => self.own.gate = Some(*gate),
             Record::Piece { .. } => {
                 let reason = "a part of a record is no record".to_owned();
                 return Err(ReadError { reason });
@@ -234,122 +249,6 @@ impl Draft {
         self.head.hlc = self.head.hlc.max(op.hlc);
         if Member::from(op.dot.actor) == self.place.member {
             self.own.stamp = self.own.stamp.max(op.hlc);
-        }
-        Ok(())
-    }
-
-    /// Puts a cell, without marks of what is on record.
-    fn put_cell(
-        &mut self,
-        (key, field): (&Bytes, &Field),
-        before: Option<&Bytes>,
-        cell: Option<Cell>,
-    ) -> Result<(), ReadError> {
-        let row = rows::cell_key(key, field);
-        let ranked = is_ranked(self.place.data_type, field);
-        let mut was_open = false;
-        if let Some(bytes) = before {
-            let cell = Cell::decode(bytes)?;
-            was_open = losses(ranked, &cell).next().is_some();
-            self.change.remove_cell(row.len() + bytes.len(), key, field, &cell);
-            self.turn_records(true, (key, field), &cell)?;
-        }
-        let (mut swept, mut is_open) = (Vec::new(), false);
-        for loss in cell.iter().flat_map(|cell| losses(ranked, cell)) {
-            match self.recorded(key, field, loss.loser)? {
-                Some(LostAt { swept_by: Some(_), .. }) => swept.push(loss.loser),
-                Some(_) => is_open |= loss.swept,
-                None => is_open = true,
-            }
-        }
-        let cell = settle(cell, |dot| swept.contains(&dot));
-        if is_open || was_open {
-            self.put(own_rows::open_key(&row), is_open.then(Bytes::new));
-        }
-        let value = cell.as_ref().map(Cell::encode);
-        if let (Some(cell), Some(bytes)) = (&cell, &value) {
-            self.change.add_cell(row.len() + bytes.len(), key, field, cell);
-            self.turn_records(false, (key, field), cell)?;
-        }
-        self.put(row, value);
-        Ok(())
-    }
-
-    /// Records of what is marked as well do not count beside their marks: they come to count when the
-    /// cell goes, and count no more when it comes.
-    fn turn_records(
-        &mut self,
-        count: bool,
-        (key, field): (&Bytes, &Field),
-        cell: &Cell,
-    ) -> Result<(), ReadError> {
-        for dot in cell.swept.keys() {
-            if let Some(LostAt { swept_by, .. }) = self.recorded(key, field, *dot)? {
-                self.change.turn_lost(count, (key, field, *dot), swept_by);
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a loss on record, unless it is, and drops its mark. That something was swept takes the place
-    /// of that it was outranked.
-    fn put_on_record(&mut self, lost: &LostRecord) -> Result<(), ReadError> {
-        let LostRecord { key, field, dot, .. } = lost;
-        let known = self.recorded(key, field, *dot)?;
-        if known.as_ref().is_some_and(|known| known.swept_by.is_some() || !lost.swept) {
-            return Ok(());
-        }
-        let cell_row = rows::cell_key(key, field);
-        let cell = self.get(&cell_row)?;
-        let marked = cell.as_ref().map(Cell::decode).transpose()?;
-        // Out of the sums while it stands nowhere.
-        if let Some(before) = &cell {
-            self.put_cell((key, field), Some(before), None)?;
-        }
-        let row = rows::lost_key(lost.hlc, *dot, field);
-        let bytes = lost.content.as_ref().map_or(0, content_bytes);
-        let mut lost = lost.clone();
-        if known.is_some() {
-            self.change.turn_lost(false, (key, field, *dot), None);
-            lost.content = self
-                .get(&row)?
-                .as_ref()
-                .map(LostRecord::decode)
-                .transpose()?
-                .and_then(|known| known.content);
-        } else {
-            self.change.count_lost();
-            self.head.totals.lost += 1;
-            self.head.totals.lost_bytes += bytes;
-            if row <= self.own.stripped {
-                lost.content = None;
-            } else {
-                self.own.lost_bytes += bytes;
-            }
-        }
-        let swept_by = lost.swept.then_some(lost.by);
-        let at = LostAt { swept_by, row: row.clone() };
-        self.put(rows::lost_at_key(&lost.key, &lost.field, lost.dot), Some(at.encode()));
-        self.change.turn_lost(true, (&lost.key, &lost.field, lost.dot), swept_by);
-        self.put(row, Some(lost.encode()));
-        if marked.is_some() {
-            self.put_cell((&lost.key, &lost.field), None, marked)?;
-        }
-        self.strip()
-    }
-
-    /// Takes the oldest lost values away while there are too many bytes of them.
-    fn strip(&mut self) -> Result<(), ReadError> {
-        while self.own.lost_bytes > LOST_VALUE_BYTES {
-            let from = own_rows::after(&self.own.stripped).max(rows::all_lost().start);
-            let oldest = self.scan(&(from..rows::all_lost().end), 1)?;
-            let Some((row, bytes)) = oldest.into_iter().next() else { return Ok(()) };
-            let mut lost = LostRecord::decode(&bytes)?;
-            let freed = lost.content.take().as_ref().map_or(0, content_bytes);
-            self.own.lost_bytes = self.own.lost_bytes.saturating_sub(freed);
-            let row = Bytes::copy_from_slice(&row);
-            self.own.stripped = row.clone();
-            self.put(row, Some(lost.encode()));
         }
         Ok(())
     }
@@ -416,8 +315,7 @@ impl Cells for Draft {
     }
 
     fn cells_of(&self, key: &[u8]) -> Result<Vec<(Field, Cell)>, ReadError> {
-        let found = self.scan(&rows::key_cells(key), usize::MAX)?;
-        found.iter().map(|(row, value)| decode_cell(row, value).map(|(_, f, c)| (f, c))).collect()
+        self.some_cells_of(key, usize::MAX)
     }
 }
 

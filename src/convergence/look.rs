@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::draft::{decode_cell, is_ranked};
+use super::open::Pieces;
 use super::rows::{LostAt, after};
 use super::shard::Shard;
 use super::sync::lost_record;
@@ -22,7 +23,9 @@ use crate::model::eventual::{
     Record, Shown, Vector, What, dot_of, read, rows,
 };
 use crate::runtime::Moment;
-use crate::runtime::limits::{SHARD_LOOK_ROWS, SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS};
+use crate::runtime::limits::{
+    KEY_CELLS_MAX, SHARD_LOOK_ROWS, SHARD_PAGE_ROWS_MAX, SHARD_SCAN_ROWS,
+};
 use crate::storage::state::Page;
 
 impl Shard {
@@ -34,6 +37,25 @@ impl Shard {
     pub fn read(&self, key: &[u8]) -> Result<(Shown, Arc<Vector>), ReadError> {
         let (cells, vector) = self.cells(key)?;
         Ok((read(self.data_type(), &cells), vector))
+    }
+
+    /// The same where nobody may wait, of what may be large; `None` when it has more than
+    /// [`KEY_CELLS_MAX`] elements or fields.
+    ///
+    /// # Errors
+    ///
+    /// When the rows cannot be read.
+    pub async fn get(&self, key: &Bytes) -> Result<Option<(Shown, Arc<Vector>)>, ReadError> {
+        if matches!(self.data_type(), DataType::Lww | DataType::Mv | DataType::Counter) {
+            return self.read(key).map(Some);
+        }
+        let (shard, key) = (self.clone(), key.clone());
+        let read = move || {
+            let range = rows::key_cells(&key);
+            let found = shard.inner.place.count(&range, KEY_CELLS_MAX + 1)?;
+            if found > KEY_CELLS_MAX { Ok(None) } else { shard.read(&key).map(Some) }
+        };
+        self.inner.env.tasks.blocking(read).await
     }
 
     /// Whether a key holds anything, which takes a look at few of its rows.
@@ -138,7 +160,7 @@ impl Shard {
         Ok((rows.rows, rows.more))
     }
 
-    /// What became of a write to a key, as far as it is known here.
+    /// What became of a write to a key, as far as it is known here. Blocks.
     ///
     /// # Errors
     ///
@@ -296,21 +318,11 @@ impl Shard {
         deadline: Moment,
     ) -> Result<Wrote, WriteError> {
         let unread = |error: ReadError| super::words::Stop { reason: error.reason };
-        let records = self.losses_of(dot, &key).map_err(unread)?;
-        let refused = |reason| WriteError::Restore { reason };
-        let lost = records.into_iter().next();
-        let lost = lost.ok_or_else(|| refused("no such loss is on record"))?;
-        let content = lost.content.ok_or_else(|| refused("its value is kept no more"))?;
-        let Content::Value { value, content_type } = content else {
-            return Err(refused("it is no value"));
-        };
-        let ask = match self.data_type() {
-            DataType::Map => {
-                let edit = FieldEdit::Put(value);
-                Ask::Fields(vec![FieldAsk { path: lost.field.path, edit }])
-            }
-            _ => Ask::Put { value, content_type },
-        };
+        let (shard, of_key) = (self.clone(), key.clone());
+        let records = move || shard.losses_of(dot, &of_key);
+        let records = self.inner.env.tasks.blocking(records).await.map_err(unread)?;
+        let ask = restored(self.data_type(), records);
+        let ask = ask.map_err(|reason| WriteError::Restore { reason })?;
         let context = match self.data_type() {
             // What stands there is replaced; of many values none is, since nobody was asked.
             DataType::Mv => Some(Vec::new()),
@@ -338,25 +350,39 @@ impl Shard {
         Ok(logged)
     }
 
-    /// Losses that came on record from an entry on.
+    /// Losses that came on record from an entry on. Blocks. It goes on from the first entry of a
+    /// record, which may be several.
     ///
     /// # Errors
     ///
     /// [`LogGone::Trimmed`] when the log begins later.
     pub fn lost_since(&self, from: u64, bytes_max: usize) -> Result<LostSince, LogGone> {
         let mut since = LostSince { records: Vec::new(), next: from };
-        for (index, bytes) in self.entries(from, bytes_max)? {
-            since.next = index + 1;
-            if dot_of(&bytes).is_some() {
-                continue;
+        let (mut pieces, mut next) = (Pieces::default(), from);
+        loop {
+            let entries = self.entries(next, bytes_max)?;
+            if entries.is_empty() {
+                return Ok(since);
             }
-            match Record::decode(&bytes).map_err(ReadError::from)? {
-                Record::Final(lost) => since.records.extend(lost),
-                Record::Merge(merge) => since.records.extend(merge.lost),
-                _ => {}
+            for (index, bytes) in entries {
+                next = index + 1;
+                let record = match dot_of(&bytes) {
+                    Some(_) => None,
+                    None => pieces.take(Record::decode(&bytes).map_err(ReadError::from)?)?,
+                };
+                if pieces.is_empty() {
+                    since.next = next;
+                }
+                match record {
+                    Some(Record::Final(lost)) => since.records.extend(lost),
+                    Some(Record::Merge(merge)) => since.records.extend(merge.lost),
+                    _ => {}
+                }
+            }
+            if pieces.is_empty() {
+                return Ok(since);
             }
         }
-        Ok(since)
     }
 
     fn entries(&self, from: u64, bytes_max: usize) -> Result<Vec<(u64, Bytes)>, LogGone> {
@@ -372,6 +398,30 @@ impl Shard {
             return Err(LogGone::Trimmed);
         }
         Ok(entries.into_iter().map(|entry| (entry.index, entry.bytes)).collect())
+    }
+}
+
+/// What puts the values of a write back: of a map's all fields that it has lost.
+fn restored(data_type: DataType, records: Vec<LostRecord>) -> Result<Ask, &'static str> {
+    let mut fields = Vec::new();
+    let mut is_any = false;
+    for lost in records {
+        is_any = true;
+        match lost.content {
+            None => return Err("its value is kept no more"),
+            Some(Content::Value { value, content_type }) if data_type != DataType::Map => {
+                return Ok(Ask::Put { value, content_type });
+            }
+            Some(Content::Value { value, .. }) => {
+                fields.push(FieldAsk { path: lost.field.path, edit: FieldEdit::Put(value) });
+            }
+            Some(Content::Total(_) | Content::Present | Content::Dropped) => {}
+        }
+    }
+    match (is_any, fields.is_empty()) {
+        (false, _) => Err("no such loss is on record"),
+        (true, true) => Err("it is no value"),
+        (true, false) => Ok(Ask::Fields(fields)),
     }
 }
 

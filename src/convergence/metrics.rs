@@ -21,7 +21,7 @@ pub struct ShardFigures {
 
 type Figure = (&'static str, &'static str, fn(&Shard) -> u64);
 
-const FIGURES: [Figure; 14] = [
+const FIGURES: [Figure; 15] = [
     ("eventual_ops", "Operations applied since the start", |s| {
         s.inner.counts.ops.load(Ordering::Relaxed)
     }),
@@ -39,6 +39,9 @@ const FIGURES: [Figure; 14] = [
     }),
     ("eventual_log_bytes", "Bytes of the namespace's log", |s| {
         s.inner.counts.log_bytes.load(Ordering::Relaxed)
+    }),
+    ("eventual_distrusted", "Digests that were not those of their rows when last compared", |s| {
+        s.inner.counts.distrusted.load(Ordering::Relaxed)
     }),
     ("eventual_cells", "Cells", |s| s.figures().cells),
     ("eventual_bytes", "Bytes of cells", |s| s.figures().bytes),

@@ -15,7 +15,9 @@ mod batch;
 mod clocks;
 mod draft;
 mod finals;
+mod gate;
 mod look;
+mod marks;
 pub mod metrics;
 mod open;
 mod part;
@@ -36,6 +38,7 @@ mod tests;
 use crate::model::{Incarnation, NamespaceId};
 use crate::runtime::limits::EVENTUAL_GROUP_BASE;
 
+pub use gate::Passage;
 pub use registry::{Foundation, Shards};
 pub use shard::{Part, Shard};
 pub use stream::{

@@ -149,18 +149,19 @@ fn replay(place: &Place, log: &Log) -> Result<u64, ReadError> {
 
 /// Records that were written in parts.
 #[derive(Debug, Default)]
-struct Pieces {
+pub(super) struct Pieces {
     bytes: Vec<u8>,
     count: u64,
 }
 
 impl Pieces {
-    fn is_empty(&self) -> bool {
+    /// Whether none is begun.
+    pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// The record that is whole with this entry, if one is.
-    fn take(&mut self, record: Record) -> Result<Option<Record>, ReadError> {
+    pub(super) fn take(&mut self, record: Record) -> Result<Option<Record>, ReadError> {
         let Record::Piece { at, left, bytes } = record else {
             // What was gathered was cut short by a stop.
             self.bytes.clear();

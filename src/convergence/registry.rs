@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::clocks::Clocks;
+use super::gate::Passage;
 use super::open::{Parts, open};
 use super::shard::{Part, Shard};
 use super::words::ReadError;
@@ -23,7 +24,8 @@ use crate::placement::links::{holders, readers};
 use crate::placement::{Catalog, Mode, NamespaceEntry};
 use crate::runtime::Env;
 use crate::runtime::limits::{
-    EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES, SHARD_TICK, SHARD_UPKEEP_TICK,
+    AUDIT_EVERY, EVENTUAL_GROUP_BASE, EVENTUAL_LOG_BYTES_MIN, EVENTUAL_LOGS_BYTES, SHARD_TICK,
+    SHARD_UPKEEP_TICK,
 };
 use crate::storage::{GroupId, State, log::Log};
 
@@ -79,7 +81,12 @@ fn part_of(catalog: &Catalog, entry: &NamespaceEntry, me: NodeId) -> Part {
         nodes,
         is_reader: readers.contains(&me),
         limits: entry.limits,
-        quota: entry.quota,
+        passage: match entry.active_switch() {
+            None => Passage::Open,
+            Some(switch) if switch.is_sealed() => Passage::Sealed,
+            Some(_) => Passage::Frozen,
+        },
+        epoch: catalog.epoch,
     }
 }
 
@@ -137,7 +144,7 @@ impl Shards {
 
     /// Follows the catalog and does what is due, for ever.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.follow_catalog(), self.tick(), self.upkeep());
+        tokio::join!(self.follow_catalog(), self.tick(), self.upkeep(), self.audits());
     }
 
     async fn follow_catalog(&self) {
@@ -160,7 +167,7 @@ impl Shards {
             return;
         }
         let mut wanted = BTreeMap::new();
-        for entry in catalog.namespaces.values() {
+        for entry in catalog.entries() {
             if let (Mode::Eventual, Some(data_type)) = (entry.mode, entry.data_type) {
                 wanted.insert(entry.id, (data_type, part_of(catalog, entry, self.base.node)));
             }
@@ -263,6 +270,35 @@ impl Shards {
             tick.tick().await;
             self.keep_up().await;
         }
+    }
+
+    /// Compares the digests in memory with the rows now and then; at open they were made from them.
+    async fn audits(&self) {
+        let mut tick = tokio::time::interval(AUDIT_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            tick.tick().await;
+            self.audit().await;
+        }
+    }
+
+    /// Audits all shards, one after the other.
+    pub(super) async fn audit(&self) {
+        for shard in self.all() {
+            if let Err(error) = shard.audit().await
+                && !self.base.env.tasks.is_stopping()
+            {
+                let namespace = shard.namespace();
+                tracing::error!(%namespace, %error, "the rows of an eventual namespace cannot be read");
+            }
+        }
+    }
+
+    /// The namespaces whose digests an audit found to be wrong here.
+    pub fn distrusted(&self) -> Vec<NamespaceId> {
+        let all = self.all().into_iter();
+        all.filter(Shard::is_distrusted).map(|shard| shard.namespace()).collect()
     }
 
     /// Writes the checkpoints that are due, and cuts logs that are too long.

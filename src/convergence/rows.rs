@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::rows::CELL;
-use crate::model::eventual::{Dot, Hlc, Vector};
+use crate::model::eventual::{Dot, Gate, Hlc, Vector};
 
 /// Row of [`Own`].
 pub(super) const OWN_KEY: &[u8] = &[0x02];
@@ -43,6 +43,8 @@ pub(super) struct Own {
     pub(super) lost_bytes: u64,
     /// Lost writes up to this row have lost their values here.
     pub(super) stripped: Bytes,
+    /// When it was closed last, for a switch to the other side.
+    pub(super) gate: Option<Gate>,
 }
 
 /// Where the record of a loss is; stands under [`lost_at_key`](crate::model::eventual::rows::lost_at_key).

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clocks::Clocks;
 use super::draft::Place;
+use super::gate::Passage;
 use super::rows::Own;
 use super::sums::{Figures, Sums};
 use super::trail::Trail;
@@ -41,8 +42,10 @@ pub struct Part {
     pub is_reader: bool,
     /// What the namespace accepts.
     pub limits: NamespaceLimits,
-    /// Most bytes that it holds.
-    pub quota: Option<u64>,
+    /// What it takes from clients.
+    pub passage: Passage,
+    /// The epoch of the catalog that says so.
+    pub epoch: u64,
 }
 
 /// What is flushed, applied and visible.
@@ -69,6 +72,8 @@ pub(super) struct Counts {
     pub(super) skewed: AtomicU64,
     pub(super) forks: AtomicU64,
     pub(super) log_bytes: AtomicU64,
+    /// Buckets whose digest the last audit found to be wrong; no count.
+    pub(super) distrusted: AtomicU64,
 }
 
 /// What the handles and the worker share.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::eventual::digest::{BUCKETS, bucket_of, cell_digest, loss_digest};
-use crate::model::eventual::{Cell, Dot, Field, FieldKind};
+use crate::model::eventual::{Cell, Dot, Field, FieldKind, Swept};
 
 /// How much a shard holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,18 +60,40 @@ pub(super) struct Change {
 impl Change {
     /// A cell's row comes to stand; its marks count as losses, once where they are on record too.
     pub(super) fn add_cell(&mut self, row_bytes: usize, key: &[u8], field: &Field, cell: &Cell) {
-        self.figures.each(Figures::of_cell(row_bytes, field, cell), u64::wrapping_add);
-        let (live, lost) = terms(key, field, cell);
-        let bucket = self.buckets.entry(bucket_of(key)).or_default();
-        *bucket = (bucket.0.wrapping_add(live), bucket.1.wrapping_add(lost));
+        self.turn_cell(true, row_bytes, (key, field), cell);
+        self.turn_marks((key, field), &BTreeMap::new(), &cell.swept);
     }
 
-    /// A cell's row goes.
-    pub(super) fn remove_cell(&mut self, row_bytes: usize, key: &[u8], field: &Field, cell: &Cell) {
-        self.figures.each(Figures::of_cell(row_bytes, field, cell), u64::wrapping_sub);
-        let (live, lost) = terms(key, field, cell);
+    /// A cell's row comes to stand, or goes. Its marks are counted by [`Change::turn_marks`].
+    pub(super) fn turn_cell(
+        &mut self,
+        stands: bool,
+        row_bytes: usize,
+        (key, field): (&[u8], &Field),
+        cell: &Cell,
+    ) {
+        let turn = if stands { u64::wrapping_add } else { u64::wrapping_sub };
+        self.figures.each(Figures::of_cell(row_bytes, field, cell), turn);
+        let term = cell_digest(key, field, cell);
         let bucket = self.buckets.entry(bucket_of(key)).or_default();
-        *bucket = (bucket.0.wrapping_sub(live), bucket.1.wrapping_sub(lost));
+        bucket.0 = if stands { bucket.0.wrapping_add(term) } else { bucket.0.wrapping_sub(term) };
+    }
+
+    /// The marks of a cell change. Only those count that do: there may be many.
+    pub(super) fn turn_marks(
+        &mut self,
+        (key, field): (&[u8], &Field),
+        before: &BTreeMap<Dot, Swept>,
+        after: &BTreeMap<Dot, Swept>,
+    ) {
+        let bucket = self.buckets.entry(bucket_of(key)).or_default();
+        let by = |marks: &BTreeMap<Dot, Swept>, dot| marks.get(&dot).map(|mark| mark.by);
+        for (dot, mark) in before.iter().filter(|(dot, mark)| by(after, **dot) != Some(mark.by)) {
+            bucket.1 = bucket.1.wrapping_sub(loss_digest(key, field, *dot, Some(mark.by)));
+        }
+        for (dot, mark) in after.iter().filter(|(dot, mark)| by(before, **dot) != Some(mark.by)) {
+            bucket.1 = bucket.1.wrapping_add(loss_digest(key, field, *dot, Some(mark.by)));
+        }
     }
 
     /// Another loss is on record. They never go.
@@ -90,16 +112,6 @@ impl Change {
         let bucket = self.buckets.entry(bucket_of(key)).or_default();
         bucket.1 = if counts { bucket.1.wrapping_add(term) } else { bucket.1.wrapping_sub(term) };
     }
-
-    /// How the bytes of rows change.
-    pub(super) fn bytes(&self) -> u64 {
-        self.figures.bytes
-    }
-}
-
-fn terms(key: &[u8], field: &Field, cell: &Cell) -> (u128, u128) {
-    let losses = cell.swept.iter().map(|(dot, mark)| loss_digest(key, field, *dot, Some(mark.by)));
-    (cell_digest(key, field, cell), losses.fold(0, u128::wrapping_add))
 }
 
 /// The sums over all rows.

@@ -38,32 +38,42 @@ impl Shard {
     }
 
     /// Up to which entry to cut, and the base then; `None` if nothing is to be cut.
+    ///
+    /// Only operations have an age: what stands before one that is too old goes with it. While nothing
+    /// is to be cut the first operation says so, behind a step of other entries at most; behind more of
+    /// them it is the log's size that counts.
     fn cut(&self, excess: u64) -> Result<Option<Base>, ReadError> {
         let (group, log, tail) = (self.inner.place.group, &self.inner.log, self.log_tail());
         let kept_ms = self.inner.env.clock.wall_ms().saturating_sub(EVENTUAL_LOG_AGE_MS);
         let Some(mut next) = log.state(group).first_index else { return Ok(None) };
         let mut base = self.base();
-        let (mut freed, mut is_cut, mut was_old) = (0_u64, false, false);
-        while next <= tail {
-            let entries = log.read(group, next, tail + 1, EVENTUAL_TRIM_STEP_BYTES)?;
+        let (mut freed, mut is_cut, mut undecided) = (0_u64, false, 0);
+        while next <= tail && undecided < EVENTUAL_TRIM_STEP_BYTES {
+            // One entry, unless much of the log goes.
+            let step = if is_cut || freed < excess { EVENTUAL_TRIM_STEP_BYTES } else { 1 };
+            let entries = log.read(group, next, tail + 1, step)?;
             if entries.is_empty() {
                 break;
             }
             for entry in entries {
-                if freed >= excess {
-                    was_old = is_old(&entry.bytes, kept_ms).unwrap_or(was_old);
-                    if !was_old {
-                        return Ok(is_cut.then_some(base));
-                    }
+                let is_old = is_old(&entry.bytes, kept_ms);
+                let is_excess = freed < excess;
+                if !is_excess && is_old == Some(false) {
+                    return Ok(is_cut.then_some(base));
                 }
                 freed += entry.bytes.len() as u64;
+                next = entry.index + 1;
+                if !is_excess && is_old.is_none() {
+                    // Not an operation: the base's vector does not depend on it.
+                    undecided += entry.bytes.len();
+                    continue;
+                }
                 // What came with a state sync is in the base from the beginning.
                 if let Some(dot) = dot_of(&entry.bytes).filter(|dot| !base.vector.covers(*dot)) {
                     base.vector.advance(dot);
                 }
                 base.index = entry.index;
-                next = entry.index + 1;
-                is_cut = true;
+                (is_cut, undecided) = (true, 0);
             }
         }
         Ok(is_cut.then_some(base))

@@ -70,17 +70,12 @@ pub enum WriteError {
         /// The bound.
         max: u64,
     },
-    /// The namespace is full.
-    #[error("the namespace holds {bytes} bytes, its quota is {quota}")]
-    Quota {
-        /// What it holds here.
-        bytes: u64,
-        /// Its bound.
-        quota: u64,
-    },
     /// This node takes no writes of the namespace: no link leads from it.
     #[error("this node only reads this namespace")]
     Reader,
+    /// The namespace is on its way to the other side.
+    #[error("the namespace is being switched to the other side; writes go on when that is done")]
+    Switching,
     /// There is nothing to restore.
     #[error("there is nothing to restore: {reason}")]
     Restore {

@@ -15,16 +15,18 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{Answer, Batch};
-use super::draft::{Draft, Finished};
+use super::draft::{Draft, Finished, content_bytes};
 use super::shard::{Inner, Waiting, stopped};
 use super::sync::Incoming;
 use super::words::{ReadError, Received, Stop, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::{
-    Act, Actor, Ask, Cells, DataType, Field, FieldEdit, HybridClock, LocalError, Member, Op,
-    Origin, Reached, Record, Vector, Write, encode_op, local, read,
+    Act, Actor, Ask, CellChange, Cells, DataType, Field, FieldEdit, Gate, HybridClock, LocalError,
+    Member, Op, Origin, Reached, Record, Vector, Write, encode_op, local, read,
 };
 use crate::runtime::Moment;
-use crate::runtime::limits::{BEAT_EVERY, EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, MAX_DRIFT_MS};
+use crate::runtime::limits::{
+    EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, KEY_CELLS_MAX, MAX_DRIFT_MS,
+};
 use crate::storage::StorageError;
 use crate::storage::checkpoint::Applied;
 use crate::storage::log::Entry;
@@ -40,6 +42,8 @@ pub(super) enum Command {
     Merge(Arc<Incoming>, Bytes, oneshot::Sender<Result<Option<Bytes>, Stop>>),
     /// The end of a state sync.
     Reached(Reached, oneshot::Sender<Result<(), Stop>>),
+    /// No more writes of this node's clients.
+    Gate(Gate, oneshot::Sender<Result<(), Stop>>),
     /// Look whether a beat or final losses are due.
     Tick,
 }
@@ -50,7 +54,7 @@ impl Command {
             Self::Write(request, _, _) => request.key.len() + ask_bytes(&request.ask),
             Self::Receive(ops, _) => ops.iter().map(op_bytes).sum(),
             Self::Merge(..) => EVENTUAL_BATCH_BYTES,
-            Self::Reached(..) | Self::Tick => 0,
+            Self::Reached(..) | Self::Gate(..) | Self::Tick => 0,
         }
     }
 }
@@ -78,7 +82,13 @@ pub(super) fn ask_bytes(ask: &Ask) -> usize {
 
 fn op_bytes(op: &Op) -> usize {
     match &op.act {
-        Act::Write { key, changes, .. } => key.len() + changes.len() * 128,
+        Act::Write { key, changes, .. } => {
+            let bytes = |change: &CellChange| {
+                let value = change.put.as_ref().map_or(0, |put| content_bytes(&put.content));
+                128 + usize::try_from(value).unwrap_or(usize::MAX)
+            };
+            key.len() + changes.iter().map(bytes).sum::<usize>()
+        }
         Act::Beat { vector, .. } => vector.0.len() * 32,
     }
 }
@@ -90,9 +100,11 @@ pub(super) struct Worker {
     clock: HybridClock,
     /// The counter that was given last to the present actor.
     issued: u64,
-    last_beat: Option<Moment>,
+    pub(super) last_beat: Option<Moment>,
     /// Where the look for final losses goes on.
     pub(super) look_from: Option<Bytes>,
+    /// The list of members under which this node's beats bear witness.
+    pub(super) witness: Option<u64>,
 }
 
 impl Worker {
@@ -103,7 +115,7 @@ impl Worker {
         };
         let mut clock = HybridClock::new(stamp, MAX_DRIFT_MS);
         clock.observe(seen, inner.env.clock.wall_ms());
-        Self { inner, inbox, clock, issued, last_beat: None, look_from: None }
+        Self { inner, inbox, clock, issued, last_beat: None, look_from: None, witness: None }
     }
 
     /// Works until the shard is closed or fails.
@@ -195,6 +207,10 @@ impl Worker {
                 batch.record(&Record::Reached(reached))?;
                 batch.answers.push(said(answer, ()));
             }
+            Command::Gate(gate, answer) => {
+                batch.close(gate)?;
+                batch.answers.push(said(answer, ()));
+            }
             Command::Tick => {
                 self.beat(batch)?;
                 self.settle(batch)?;
@@ -228,7 +244,7 @@ impl Worker {
     // --- operations of our own ------------------------------------------------------------------
 
     /// The next dot's actor: a new one if others know more of the present one than this directory.
-    fn actor(&mut self, batch: &Batch) -> Actor {
+    pub(super) fn actor(&mut self, batch: &Batch) -> Actor {
         let vector = &batch.draft.head.vector;
         let mut actor = self.inner.actor.lock();
         let is_forked = self.inner.is_forked.swap(false, Ordering::AcqRel);
@@ -246,7 +262,7 @@ impl Worker {
         *actor
     }
 
-    fn own_op(&mut self, batch: &Batch, act: Act) -> Op {
+    pub(super) fn own_op(&mut self, batch: &Batch, act: Act) -> Op {
         let actor = *self.inner.actor.lock();
         self.issued += 1;
         let dot = crate::model::eventual::Dot { actor, counter: self.issued };
@@ -277,13 +293,17 @@ impl Worker {
             let wrote = Wrote { dot: once.dot, hlc: once.hlc, replayed: true, ..shown };
             return Ok(Ok(wrote));
         }
-        if let Err(error) = self.admit(&key, &ask, batch, now) {
+        if let Err(error) = self.admit(&key, batch, now) {
             return Ok(Err(error));
         }
         let value_bytes_max = self.inner.part.read().limits.value_bytes_max;
         let write = Write { key, ask, context, once, value_bytes_max };
         let actor = self.actor(batch);
-        let origin = Origin { actor, vector: &batch.draft.head.vector };
+        let head = &batch.draft.head;
+        let beat = head.beats.get(&self.inner.place.member);
+        let is_witness = self.witness == Some(self.inner.part.read().members.version);
+        let witnessed = beat.filter(|_| is_witness).map(|beat| &beat.vector);
+        let origin = Origin { actor, vector: &head.vector, witnessed };
         let act = match local(self.inner.place.data_type, &batch.draft, origin, &write) {
             Ok(act) => act,
             Err(LocalError::Refused(refusal)) => return Ok(Err(refusal.into())),
@@ -310,7 +330,14 @@ impl Worker {
             DataType::Lww | DataType::Mv => batch.draft.cell(key, &Field::default())?,
             DataType::Counter | DataType::Set | DataType::Map => None,
         };
-        let after = if show { Some(read(data_type, &batch.draft.cells_of(key)?)) } else { None };
+        let after = match show {
+            // More than a read gives out is not shown here either.
+            true => {
+                let cells = batch.draft.some_cells_of(key, KEY_CELLS_MAX + 1)?;
+                (cells.len() <= KEY_CELLS_MAX).then(|| read(data_type, &cells))
+            }
+            false => None,
+        };
         Ok(Wrote {
             dot: Default::default(),
             hlc: Default::default(),
@@ -322,51 +349,12 @@ impl Worker {
     }
 
     /// Whether a write may be made at all.
-    fn admit(&self, key: &[u8], ask: &Ask, batch: &Batch, now: Moment) -> Result<(), WriteError> {
-        let part = self.inner.part.read();
-        if part.is_reader {
-            return Err(WriteError::Reader);
-        }
-        let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
-        if bytes > max {
-            return Err(WriteError::TooLarge { what: "the key", bytes, max });
-        }
-        if let (Some(quota), false) = (part.quota, matches!(ask, Ask::Delete)) {
-            let held = self.inner.live.read().sums.figures.bytes;
-            let bytes = held.wrapping_add(batch.draft.change.bytes());
-            let added = (key.len() + ask_bytes(ask)) as u64;
-            if bytes.saturating_add(added) > quota {
-                return Err(WriteError::Quota { bytes, quota });
-            }
-        }
+    fn admit(&self, key: &[u8], batch: &Batch, now: Moment) -> Result<(), WriteError> {
+        batch.draft.admits(&self.inner.part.read(), key)?;
         let ms = self.inner.clocks.lead_ms(now);
         if ms > MAX_DRIFT_MS && self.inner.place.data_type.ranks() {
             return Err(WriteError::ClockAhead { ms });
         }
-        Ok(())
-    }
-
-    fn beat(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
-        let now = self.inner.env.clock.now();
-        let (members, is_member) = {
-            let part = self.inner.part.read();
-            (part.members.version, part.members.all.contains(&self.inner.place.member))
-        };
-        let is_early = self.last_beat.is_some_and(|last| now.since(last) < BEAT_EVERY);
-        let head = &batch.draft.head;
-        let beat = head.beats.get(&self.inner.place.member);
-        let is_news = self.inner.live.read().is_news || batch.draft.is_news;
-        let is_due = is_news || beat.is_none_or(|beat| beat.members != members);
-        if !is_member || is_early || !is_due || head.vector.0.is_empty() {
-            return Ok(());
-        }
-        self.actor(batch);
-        let vector = batch.draft.head.vector.clone();
-        let op = self.own_op(batch, Act::Beat { vector, members });
-        batch.record(&Record::Op(op))?;
-        batch.has_beat = true;
-        batch.draft.is_news = false;
-        self.last_beat = Some(now);
         Ok(())
     }
 

@@ -66,6 +66,12 @@ fn sizes() -> Vec<Bound> {
         ),
         bytes("request_id_bytes", limits::REQUEST_ID_BYTES_MAX, "Longest Request-Id that is taken"),
         bytes("session_bytes", limits::SESSION_TEXT_BYTES_MAX, "Longest KV-Session"),
+        bytes("context_bytes", limits::OPAQUE_TEXT_BYTES_MAX, "Longest KV-Context, and vector"),
+        bytes(
+            "field_bytes",
+            limits::FIELD_BYTES_MAX,
+            "Longest element of a set, and path in a map, of an eventual namespace",
+        ),
         bytes("head_bytes", limits::HTTP_HEAD_BYTES_MAX, "Request line and headers together"),
         bytes(
             "admin_body_bytes",
@@ -90,6 +96,19 @@ fn counts() -> Vec<Bound> {
     vec![
         count("headers", limits::HTTP_HEADERS_MAX, "headers", "Headers of a request"),
         count("etags", limits::ETAGS_MAX, "etags", "ETags in If-Match or If-None-Match"),
+        count("siblings", limits::SIBLINGS_MAX, "values", "Beside each other under a key"),
+        count(
+            "key_cells",
+            limits::KEY_CELLS_MAX,
+            "cells",
+            "Elements or fields of a key that a read of an eventual namespace gives out",
+        ),
+        count(
+            "op_cells",
+            limits::OP_CELLS_MAX,
+            "cells",
+            "Elements or fields that one write of an eventual namespace changes",
+        ),
         count("txn_ops", limits::TXN_OPS_MAX, "ops", "Conditions and operations of a transaction"),
         count(
             "requests",

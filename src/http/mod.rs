@@ -36,6 +36,7 @@ mod scan;
 mod serve;
 mod spaces;
 mod steps;
+mod switching;
 mod topology;
 mod txn;
 mod view;

@@ -189,7 +189,9 @@ fn more(kind: ErrorKind) -> More {
 pub(super) fn status(kind: &ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid { .. } | ErrorKind::InvalidCursor { .. } => StatusCode::BAD_REQUEST,
-        ErrorKind::NamespaceNotFound { .. } | ErrorKind::NoLease { .. } => StatusCode::NOT_FOUND,
+        ErrorKind::NamespaceNotFound { .. }
+        | ErrorKind::NoLease { .. }
+        | ErrorKind::NoSwitch { .. } => StatusCode::NOT_FOUND,
         ErrorKind::ModeUnsupported { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::KeyTooLong { .. } => StatusCode::URI_TOO_LONG,
         ErrorKind::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -214,6 +216,7 @@ pub(super) fn status(kind: &ErrorKind) -> StatusCode {
         | ErrorKind::OnceMismatch
         | ErrorKind::HistoryOff { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Unavailable { .. }
+        | ErrorKind::Switching
         | ErrorKind::Overloaded { .. }
         | ErrorKind::SessionBehind { .. }
         | ErrorKind::VectorBehind { .. }
@@ -261,6 +264,9 @@ pub(super) fn title(code: &str) -> &'static str {
         "confirmation_missing" => "The request needs a confirmation",
         "method_not_allowed" => "The resource does not know this method",
         "mode_unsupported" => "The namespace's mode or type does not promise this",
+        "switching" => "The namespace is being switched to the other side",
+        "switch_blocked" => "Keys stand in the way of the switch",
+        "no_switch" => "No switch of the namespace is under way",
         "key_too_long" => "The key is too long",
         "too_large" => "The body is too large",
         "request_timeout" => "The request's body did not arrive in time",

@@ -13,7 +13,8 @@ use crate::wire::{
 use super::eventual::{convergence, copies, losses};
 use super::places::Bound;
 use super::{
-    Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, txn, watch,
+    Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, switching,
+    txn, watch,
 };
 
 /// One path and what answers there.
@@ -77,6 +78,9 @@ table! {
     NAMESPACES_PATH, Request: get spaces::list, post spaces::create;
     "/v1/namespaces/{ns}", Request:
         get spaces::describe, patch spaces::change, delete spaces::delete;
+    "/v1/namespaces/{ns}/switch", Request:
+        get switching::look, post switching::begin, delete switching::cancel;
+    "/v1/namespaces/{ns}/switch/check", Request: post switching::check;
     LEASES_PATH, Request: post leases::grant;
     "/v1/leases/{id}", Request: get leases::look, delete leases::end;
     "/v1/leases/{id}/renew", Request: post leases::renew;

@@ -138,7 +138,7 @@ pub(super) async fn delete(
     deleted.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
 }
 
-fn named(
+pub(super) fn named(
     name: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Result<String, Failure> {
     let name = name.map_err(|error| Failure::invalid(error.body_text()))?;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::switch::Switch;
 use super::topology::Topology;
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::DataType;
@@ -100,6 +101,8 @@ pub struct NamespaceEntry {
     pub data_type: Option<DataType>,
     /// How its replicas are linked; a mesh if it is linearizable, and then without meaning.
     pub topology: Topology,
+    /// The switch to the other side that is under way; otherwise how the newest one ended.
+    pub switch: Option<Switch>,
 }
 
 /// Which side of CAP a namespace picks. New modes go to the end.
@@ -154,6 +157,7 @@ impl NamespaceEntry {
             recorded_since: 0,
             data_type: None,
             topology: Topology::Mesh,
+            switch: None,
         }
     }
 }

@@ -67,7 +67,9 @@ impl Catalog {
         let epoch = self.epoch;
         let entry = match command {
             CatalogCommand::CreateNamespace { name, .. }
-            | CatalogCommand::ChangeNamespace { name, .. } => self.namespaces.get(name),
+            | CatalogCommand::ChangeNamespace { name, .. }
+            | CatalogCommand::SwitchNamespace { name, .. }
+            | CatalogCommand::StepSwitch { name, .. } => self.namespaces.get(name),
             _ => None,
         };
         match entry.cloned() {
@@ -120,6 +122,8 @@ impl Catalog {
             }
             CatalogCommand::DeleteNamespace { name } => self.delete_namespace(name),
             CatalogCommand::Purged { namespace } => self.purged(*namespace),
+            CatalogCommand::SwitchNamespace { name, to } => self.switch_namespace(name, to),
+            CatalogCommand::StepSwitch { name, job, step } => self.step_switch(name, *job, step),
             CatalogCommand::Found { .. }
             | CatalogCommand::AddNode { .. }
             | CatalogCommand::SetAddress { .. }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{Layout, Mode, NamespaceEntry, NamespaceLimits};
+use super::switch::{SwitchStep, SwitchTo};
 use super::topology::Topology;
 use crate::model::codec::{self, CodecError};
 use crate::model::eventual::DataType;
@@ -108,6 +109,22 @@ pub enum CatalogCommand {
         /// Which one.
         namespace: NamespaceId,
     },
+    /// Begins to switch a namespace to the other side. The same again changes nothing.
+    SwitchNamespace {
+        /// Which one.
+        name: String,
+        /// What it shall become.
+        to: SwitchTo,
+    },
+    /// Takes a switch a step further, or gives it up.
+    StepSwitch {
+        /// Of which namespace.
+        name: String,
+        /// Which switch: the epoch at which it began.
+        job: u64,
+        /// The step.
+        step: SwitchStep,
+    },
 }
 
 /// What a catalog command came to.
@@ -171,6 +188,10 @@ pub enum RefusalCode {
     TooManyNamespaces,
     /// The namespace was changed since the asker looked at it.
     NamespaceChanged,
+    /// The namespace is being switched to the other side.
+    Switching,
+    /// No such switch is under way, or it is not where the step begins.
+    NotSwitching,
 }
 
 const WHAT_COMMAND: &str = "catalog command";

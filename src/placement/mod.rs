@@ -13,6 +13,7 @@ pub mod links;
 mod namespaces;
 pub mod plan;
 pub mod slots;
+pub mod switch;
 pub mod topology;
 
 pub use catalog::{
@@ -21,4 +22,5 @@ pub use catalog::{
 pub use command::{CatalogCommand, CatalogReply, RefusalCode};
 pub use plan::{Led, Move, MoveFacts, MoveStep, TransferLimits, move_step, next_move, transfers};
 pub use slots::{SlotTable, ranges, slot_of};
+pub use switch::{Siblings, Switch, SwitchPhase, SwitchStep, SwitchTo};
 pub use topology::{LinkMode, SiteLink, Topology};

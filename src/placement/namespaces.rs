@@ -87,7 +87,7 @@ impl Catalog {
                 ),
             );
         }
-        if self.namespaces.len() + self.doomed.len() >= NAMESPACES_MAX {
+        if self.ids() >= NAMESPACES_MAX {
             return refuse(
                 RefusalCode::TooManyNamespaces,
                 format!(
@@ -114,6 +114,7 @@ impl Catalog {
             recorded_since: 0,
             data_type,
             topology,
+            switch: None,
         };
         self.namespaces.insert(name.to_owned(), entry);
         self.next_namespace = self.next_namespace.max(NamespaceId(id.0 + 1));
@@ -130,6 +131,12 @@ impl Catalog {
         }
         let epoch = self.epoch + 1;
         let Some(entry) = self.namespaces.get(name) else { return unknown(name) };
+        if entry.active_switch().is_some() {
+            return refuse(
+                RefusalCode::Switching,
+                format!("namespace {name} is being switched; change it when that is done"),
+            );
+        }
         let mut next = entry.clone();
         let NamespaceLimits { key_bytes_max, value_bytes_max } = next.limits;
         next.limits = NamespaceLimits {
@@ -175,6 +182,9 @@ impl Catalog {
         }
         let Some(entry) = self.namespaces.remove(name) else { return unknown(name) };
         self.doomed.insert(entry.id, self.epoch + 1);
+        if let Some(hidden) = entry.hidden() {
+            self.doomed.insert(hidden.id, self.epoch + 1);
+        }
         Ok(Change::Made)
     }
 
@@ -182,7 +192,7 @@ impl Catalog {
         if self.doomed.remove(&namespace).is_some() {
             return Ok(Change::Made);
         }
-        if self.namespaces.values().any(|entry| entry.id == namespace) {
+        if self.entries().any(|entry| entry.id == namespace) {
             return refuse(
                 RefusalCode::Invalid,
                 format!("namespace {namespace} is in use; only a deleted one can be forgotten"),
@@ -198,7 +208,7 @@ impl Catalog {
     }
 
     /// Whether the settings belong to the mode: each side refuses what only the other can keep.
-    fn check_side(&self, settings: &Settings) -> Result<(), Refusal> {
+    pub(super) fn check_side(&self, settings: &Settings) -> Result<(), Refusal> {
         let wrong = |reason: &str| refuse(RefusalCode::Invalid, reason);
         match (settings.mode, settings.data_type) {
             (Mode::Linearizable, None) if settings.topology == Topology::Mesh => Ok(()),
@@ -230,6 +240,11 @@ impl Catalog {
     /// What every change of the namespaces must keep.
     pub(super) fn check_namespaces(&self) -> Result<(), String> {
         let mut ids: BTreeSet<NamespaceId> = self.doomed.keys().copied().collect();
+        for hidden in self.namespaces.values().filter_map(NamespaceEntry::hidden) {
+            if !ids.insert(hidden.id) || self.check_side(&settings_of(hidden)).is_err() {
+                return Err(format!("namespace {} is on its way to what cannot be", hidden.id));
+            }
+        }
         for (name, entry) in &self.namespaces {
             let wrong = |what: String| Err(format!("namespace {name}: {what}"));
             if !ids.insert(entry.id) {
@@ -262,7 +277,7 @@ impl Catalog {
     }
 }
 
-fn settings_of(entry: &NamespaceEntry) -> Settings {
+pub(super) fn settings_of(entry: &NamespaceEntry) -> Settings {
     Settings {
         mode: entry.mode,
         layout: entry.layout,
@@ -274,7 +289,7 @@ fn settings_of(entry: &NamespaceEntry) -> Settings {
     }
 }
 
-fn unknown<T>(name: &str) -> Result<T, Refusal> {
+pub(super) fn unknown<T>(name: &str) -> Result<T, Refusal> {
     // Cut, so that a refusal stays small whatever was sent.
     let shown: String = name.chars().take(NAMESPACE_NAME_BYTES_MAX).collect();
     refuse(
@@ -318,7 +333,7 @@ fn check_limits(limits: NamespaceLimits) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_history(history_ms: u64) -> Result<(), Refusal> {
+pub(super) fn check_history(history_ms: u64) -> Result<(), Refusal> {
     if history_ms <= HISTORY_MS_MAX {
         return Ok(());
     }

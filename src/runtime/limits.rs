@@ -17,6 +17,7 @@ mod requests;
 mod service;
 mod storage;
 mod streams;
+mod switching;
 mod upkeep;
 
 pub use bench::*;
@@ -33,4 +34,5 @@ pub use requests::*;
 pub use service::*;
 pub use storage::*;
 pub use streams::*;
+pub use switching::*;
 pub use upkeep::*;

@@ -211,7 +211,7 @@ impl Batch {
     ) -> Result<(GroupId, u64, bool, Vec<KeyReply>), ServiceError> {
         let hall = &self.service.hall;
         let planner = |map: &Map| {
-            let entry = map.namespace(&self.namespace)?;
+            let entry = map.writable(&self.namespace)?;
             let mut ops = Vec::with_capacity(writes.len());
             for write in writes {
                 ops.push(hall.key_op(map, &self.namespace, &write.key, &write.request)?.1);

@@ -46,6 +46,15 @@ pub enum ErrorKind {
         /// The namespace.
         name: String,
     },
+    /// The namespace is on its way to the other side: nothing was done.
+    #[error("the namespace is being switched to the other side; ask again when that is done")]
+    Switching,
+    /// No switch of the namespace is under way, or none ever was.
+    #[error("no switch of namespace {name:?} is under way")]
+    NoSwitch {
+        /// The namespace.
+        name: String,
+    },
     /// The namespace's mode, or its type, cannot promise this.
     #[error("{reason}")]
     ModeUnsupported {
@@ -277,6 +286,8 @@ impl ServiceError {
             ErrorKind::Invalid { .. }
             | ErrorKind::NamespaceNotFound { .. }
             | ErrorKind::ModeUnsupported { .. }
+            | ErrorKind::Switching
+            | ErrorKind::NoSwitch { .. }
             | ErrorKind::KeyTooLong { .. }
             | ErrorKind::TooLarge { .. }
             | ErrorKind::Refused { .. }
@@ -316,6 +327,8 @@ impl ServiceError {
             ErrorKind::NamespaceNotFound { .. } => "namespace_not_found",
             ErrorKind::NamespaceDeleted { .. } => "namespace_deleted",
             ErrorKind::ModeUnsupported { .. } => "mode_unsupported",
+            ErrorKind::Switching => "switching",
+            ErrorKind::NoSwitch { .. } => "no_switch",
             ErrorKind::KeyTooLong { .. } => "key_too_long",
             ErrorKind::TooLarge { .. } => "too_large",
             ErrorKind::Refused { .. } => "refused",

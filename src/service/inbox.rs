@@ -81,6 +81,15 @@ impl ForwardService {
         Ok(work.await.encode())
     }
 
+    /// Answers a question about a switch to the other side. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn switching(&self, body: Bytes) -> Result<Bytes, Refused> {
+        self.service.switching_asked(&body).await
+    }
+
     /// Answers with this node's own view of its groups.
     pub fn status(&self) -> Bytes {
         self.service.report().encode()

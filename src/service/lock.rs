@@ -153,7 +153,7 @@ impl Service {
         self.hall.founded(context).await?;
         let planner = |map: &Map| {
             let (id, slot) = lock_slot(map, namespace, name)?;
-            let action = Action::Lock(space_of(map.namespace(namespace)?), op(slot, name.clone()));
+            let action = Action::Lock(space_of(map.writable(namespace)?), op(slot, name.clone()));
             self.hall.proposal(map, Target::Slot(slot), id, action, Some(once))
         };
         pursue(&self.hall, context, &planner).await?.answer()

@@ -46,6 +46,7 @@ mod route;
 mod scan;
 mod session;
 mod spaces;
+pub mod switching;
 mod txn;
 pub mod usage;
 mod watch;
@@ -88,6 +89,7 @@ pub use inbox::ForwardService;
 pub use metrics::ServiceMetrics;
 pub use scan::{Counted, Item, KeyRange, RangeDeleted, ScanPage, ScanRequest, ScanStream};
 pub use session::{Session, SessionError};
+pub use switching::{Obstacle, Survey, SwitchView};
 pub use usage::Usage;
 pub use watch::{EndReason, Kind, Kinds, Since, Watch, WatchEvent, WatchRequest, Watched};
 pub use wing::{LocalRow, Wing};
@@ -154,6 +156,7 @@ struct Hall {
     newest: Arc<Newest>,
     read_index: ReadIndex,
     digesting: Digesting,
+    desk: switching::Desk,
     follower_reads: AtomicBool,
 }
 
@@ -191,6 +194,7 @@ impl Service {
             newest,
             read_index: ReadIndex::default(),
             digesting: Digesting::default(),
+            desk: switching::Desk::default(),
             follower_reads: AtomicBool::new(FOLLOWER_READS),
         };
         Self { hall: Arc::new(hall), flow }

@@ -48,6 +48,15 @@ impl Map {
         self.table.group_of(slot)
     }
 
+    /// The same for a write: not while the namespace goes to the other side.
+    pub(super) fn writable(&self, name: &str) -> Result<&NamespaceEntry, ServiceError> {
+        let entry = self.namespace(name)?;
+        if entry.active_switch().is_some() {
+            return Err(ErrorKind::Switching.into());
+        }
+        Ok(entry)
+    }
+
     /// A namespace whose keys the groups hold.
     pub(super) fn namespace(&self, name: &str) -> Result<&NamespaceEntry, ServiceError> {
         let entry = self

@@ -3,8 +3,8 @@
 //!
 //! Why it exists: one number cannot say "not older than what I have seen" when every group has an
 //! order of its own. Promises: reads back as printed; anything else is refused by its check; merging
-//! only ever asks for more, but of more eventual namespaces than [`SESSION_SPACES_MAX`] those go
-//! first that were not asked last. Does not promise: secrecy; a client that makes one up harms itself
+//! only ever asks for more, but of more eventual namespaces than [`SESSION_SPACES_MAX`], or than the
+//! longest text has room for, those go first that were not asked last. Does not promise: secrecy; a client that makes one up harms itself
 //! alone. The text is base64url without padding of a version byte, postcard, and eight bytes of xxh3.
 
 use std::collections::BTreeMap;
@@ -139,14 +139,25 @@ impl fmt::Display for Session {
         if self.is_empty() {
             return Ok(());
         }
-        let written = match self.spaces.is_empty() {
-            true => postcard::to_extend(&self.groups, vec![VERSION]),
-            false => postcard::to_extend(&(&self.groups, &self.spaces), vec![VERSION_WITH_SPACES]),
+        let text = |spaces: &[(NamespaceId, Vector)]| {
+            let written = match spaces.is_empty() {
+                true => postcard::to_extend(&self.groups, vec![VERSION]),
+                false => postcard::to_extend(&(&self.groups, spaces), vec![VERSION_WITH_SPACES]),
+            };
+            let mut bytes = written.expect("numbers are written into memory, which does not fail");
+            let check = xxh3_64(&bytes).to_be_bytes();
+            bytes.extend_from_slice(&check);
+            URL_SAFE_NO_PAD.encode(bytes)
         };
-        let mut bytes = written.expect("numbers are written into memory, which does not fail");
-        let check = xxh3_64(&bytes).to_be_bytes();
-        bytes.extend_from_slice(&check);
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        let mut spaces = &self.spaces[..];
+        let mut written = text(spaces);
+        while written.len() > SESSION_TEXT_BYTES_MAX
+            && let Some((_oldest, rest)) = spaces.split_first()
+        {
+            spaces = rest;
+            written = text(spaces);
+        }
+        f.write_str(&written)
     }
 }
 
@@ -192,6 +203,21 @@ mod tests {
             read.note_vector(NamespaceId(namespace), &vector(&[1]));
         }
         assert_eq!(Session::parse(&read.to_string()), Ok(read));
+    }
+
+    #[test]
+    fn what_a_text_has_no_room_for_goes_oldest_first() {
+        let actor = |run| Actor { node: 1 << 40, home: u32::MAX, run };
+        let many = Vector((0..500).map(|run| (actor(u32::MAX - run), u64::MAX)).collect());
+        let mut session = Session::default();
+        for namespace in 1..=4 {
+            session.note_vector(NamespaceId(namespace), &many);
+        }
+        let text = session.to_string();
+        let read = Session::parse(&text).unwrap();
+        assert!(text.len() > SESSION_TEXT_BYTES_MAX / 2, "no more goes than must");
+        assert_eq!(read.vector_of(NamespaceId(1)), None);
+        assert_eq!(read.vector_of(NamespaceId(4)), Some(&many));
     }
 
     #[test]

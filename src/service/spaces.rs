@@ -143,7 +143,7 @@ impl Service {
         Ok(NamespaceMade { view: self.view(map, name, &entry), created, replayed })
     }
 
-    async fn newest_map(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
+    pub(super) async fn newest_map(&self, context: &Context) -> Result<Arc<Map>, ServiceError> {
         self.hall.founded(context).await?;
         self.hall.newest.catalog(context.deadline).await?;
         self.hall.founded(context).await
@@ -175,6 +175,19 @@ impl Service {
         let map = self.map_of(epoch, &context).await?;
         self.hall.raise(holders(&map.catalog), epoch, &context).await?;
         Ok(NamespaceGone { epoch, replayed })
+    }
+
+    /// Begins a switch to the other side, or takes one a step further; returns the epoch at which
+    /// that is so, once this node knows it.
+    pub(super) async fn step_switch(
+        &self,
+        name: &str,
+        command: &CatalogCommand,
+        context: &Context,
+    ) -> Result<u64, ServiceError> {
+        let Done { epoch, .. } = self.change_space(name, command, context).await?;
+        self.map_of(epoch, context).await?;
+        Ok(epoch)
     }
 
     /// Has the system group change the catalog.

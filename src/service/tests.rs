@@ -14,7 +14,9 @@ mod locks;
 mod many;
 mod once;
 mod reads;
+mod sides;
 mod spaces;
+mod switching;
 
 fn within(service: &Service, ms: u64) -> Context {
     let deadline = service.env().clock.now() + Duration::from_millis(ms);

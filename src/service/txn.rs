@@ -42,7 +42,7 @@ impl Service {
             }
         }
         let planner = |map: &Map| {
-            let entry = map.namespace(namespace)?;
+            let entry = map.writable(namespace)?;
             let (group, slot) = one_group(map, entry, &request)?;
             let txn = self.hall.txn_of(map, namespace, group, &request)?;
             let action = Action::Txn(self.hall.space_of(entry), txn);

@@ -112,7 +112,7 @@ impl Hall {
         key: &Bytes,
         request: &KeyRequest,
     ) -> Result<(&'a NamespaceEntry, KeyOp), ServiceError> {
-        let entry = map.namespace(namespace)?;
+        let entry = map.writable(namespace)?;
         check_key(key, entry.limits)?;
         check_op(&request.op, entry.limits)?;
         let slot = slot_of(entry.id, entry.layout, key);

@@ -167,6 +167,13 @@ pub struct ConflictPage {
     pub next: Option<String>,
 }
 
+/// A line of a stream of lost writes that is followed: everything before it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConflictBookmark {
+    /// The `cursor` with which the node that gave it goes on from here.
+    pub bookmark: String,
+}
+
 /// How many writes were lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossTotals {

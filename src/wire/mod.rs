@@ -16,6 +16,7 @@ mod limits;
 mod ops;
 mod scans;
 mod spaces;
+mod switching;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,9 +27,9 @@ pub use cluster::{
     NodeView, ReplaceRequest, ReplicaView, RouteReplica, RouteView,
 };
 pub use eventual::{
-    Conflict, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember, EventualRow, FieldOp,
-    FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS, KV_VECTOR, LossTotals,
-    PassView, ReceiptView, Restored, Sibling, VectorView,
+    Conflict, ConflictBookmark, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember,
+    EventualRow, FieldOp, FieldOps, ImportView, KV_CONTEXT, KV_PARTIAL, KV_RECEIPT, KV_SIBLINGS,
+    KV_VECTOR, LossTotals, PassView, ReceiptView, Restored, Sibling, VectorView,
 };
 pub use keys::{Changed, Envelope};
 pub use leases::{
@@ -45,6 +46,7 @@ pub use spaces::{
     LinkMode, NamespaceChange, NamespaceCreate, NamespaceDeleted, NamespaceLimits, NamespaceView,
     NamespacesView, SiteLink, Topology,
 };
+pub use switching::{SwitchObstacle, SwitchRequest, SwitchSurvey, SwitchView};
 
 /// The group that answered: a number. On every answer that belongs to a group.
 pub const KV_GROUP: &str = "kv-group";

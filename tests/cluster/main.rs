@@ -34,4 +34,5 @@ mod namespaces;
 mod no_bugs;
 mod replace;
 mod stop;
+mod switching;
 mod watchers;

@@ -177,7 +177,7 @@ impl Streams {
         let Some(catalog) = catalog else { return };
         let nodes = holders(&catalog.nodes);
         let topologies: BTreeMap<NamespaceId, &Topology> =
-            catalog.namespaces.values().map(|entry| (entry.id, &entry.topology)).collect();
+            catalog.entries().map(|entry| (entry.id, &entry.topology)).collect();
         let shards = self.shards.all();
         let here: BTreeSet<NamespaceId> = shards.iter().map(|shard| shard.namespace()).collect();
         running.retain(|namespace, _| here.contains(namespace));

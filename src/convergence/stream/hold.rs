@@ -150,12 +150,7 @@ mod tests {
     fn op(node: u64, counter: u64, removes: &[Dot]) -> Op {
         let removes = removes.iter().map(|&dot| Removed { dot, seen: true }).collect();
         let change = CellChange { field: Field::default(), removes, put: None };
-        let act = Act::Write {
-            key: Bytes::from_static(b"k"),
-            changes: vec![change],
-            once: None,
-            blind: false,
-        };
+        let act = Act::Write { key: Bytes::from_static(b"k"), changes: vec![change], once: None };
         Op { dot: dot(node, counter), hlc: Hlc(1), act }
     }
 

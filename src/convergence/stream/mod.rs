@@ -27,6 +27,7 @@ mod inbox;
 mod message;
 mod metrics;
 mod pace;
+mod plant;
 mod primary;
 mod pulse;
 mod relay;

@@ -98,3 +98,57 @@ async fn who_has_what_is_known_from_what_was_heard() {
     assert!(all[1].shard.covered(&all[0].shard.vector(), soon).await);
     assert!(!all[2].shard.covered(&all[0].shard.vector(), soon).await);
 }
+
+#[tokio::test]
+async fn while_a_member_is_away_a_hot_key_keeps_the_newest_lost_values_and_the_names_of_all() {
+    const ROUNDS: usize = 180;
+    let all = three().await;
+    let long = "x".repeat(7_000);
+    let mut losers = Vec::new();
+    all[1].home.clock.advance(Duration::from_millis(400));
+    for round in 0..ROUNDS {
+        all[0].home.clock.advance(Duration::from_secs(1));
+        all[1].home.clock.advance(Duration::from_secs(1));
+        losers.push(all[0].put("hot", &format!("{round} {long}")).await);
+        all[1].put("hot", "late").await;
+        all[0].send_to(&all[1]).await;
+        all[1].put("hot", "latest").await;
+        all[1].send_to(&all[0]).await;
+    }
+    for replica in &all[..2] {
+        replica.audit().await;
+        let figures = replica.shard.figures();
+        assert_eq!(figures.marks, ROUNDS as u64, "every loss is named");
+        assert!(figures.bytes < (crate::runtime::limits::SWEPT_VALUE_BYTES + 20_000) as u64);
+    }
+    heal(&all).await;
+    assert_equal(&all);
+    let deadline = all[0].home.clock.now() + Duration::from_secs(600);
+    for replica in &all {
+        replica.audit().await;
+        assert_eq!(replica.shard.figures().marks, 0);
+        let mut told = replica.shard.lost_since(1, 1).unwrap();
+        while told.records.is_empty() {
+            told = replica.shard.lost_since(told.next, 1).unwrap();
+        }
+        assert_eq!(told.records.len(), ROUNDS, "also by a record of several entries");
+    }
+    let (first, last) = (losers[0], losers[ROUNDS - 1]);
+    let gone = all[1].shard.restore(text("hot"), first, deadline).await.unwrap_err();
+    assert!(gone.to_string().contains("kept no more"), "{gone}");
+    all[1].shard.restore(text("hot"), last, deadline).await.unwrap();
+    assert!(all[1].value("hot").unwrap().starts_with("179 x"));
+}
+
+#[tokio::test]
+async fn all_fields_of_a_lost_document_are_put_back() {
+    let all: Vec<_> = (1..=3).map(|node| Home::new(node, DataType::Map, 3).open()).collect();
+    let document = |text: &'static str| Ask::Merge(Bytes::from_static(text.as_bytes()));
+    let lost = all[0].ask("k", document(r#"{"a":1,"b":{"c":2}}"#)).await.unwrap().dot;
+    all[1].home.clock.advance(Duration::from_secs(1));
+    all[1].ask("k", document(r#"{"a":8,"b":{"c":9},"d":0}"#)).await.unwrap();
+    heal(&all).await;
+    let deadline = all[0].home.clock.now() + Duration::from_secs(60);
+    all[0].shard.restore(text("k"), lost, deadline).await.unwrap();
+    assert_eq!(all[0].value("k").as_deref(), Some(r#"{"a":1,"b":{"c":2},"d":0}"#));
+}

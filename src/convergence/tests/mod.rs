@@ -5,6 +5,7 @@
 
 mod crash;
 mod exchange;
+mod gate;
 mod losses;
 mod registry;
 mod single;
@@ -65,7 +66,8 @@ fn part(nodes: u64) -> Part {
         nodes: Arc::new((1..=nodes).map(NodeId).collect()),
         is_reader: false,
         limits: NamespaceLimits::default(),
-        quota: None,
+        passage: super::Passage::Open,
+        epoch: 1,
     }
 }
 
@@ -239,7 +241,7 @@ impl Replica {
 
     /// The sums in memory are those of the rows.
     async fn audit(&self) {
-        let audit = self.shard.audit().await.unwrap();
+        let audit = self.shard.audit().await.unwrap().expect("nothing is written");
         assert_eq!(audit.wrong, Vec::<usize>::new(), "node {}", self.home.node);
     }
 

@@ -29,6 +29,7 @@ fn catalog(has: bool) -> Catalog {
             recorded_since: 0,
             data_type: Some(DataType::Counter),
             topology: crate::placement::Topology::Mesh,
+            switch: None,
         };
         catalog.namespaces.insert("n".to_owned(), entry);
     }

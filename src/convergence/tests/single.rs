@@ -58,25 +58,15 @@ async fn a_request_that_is_repeated_is_made_once_and_another_body_is_refused() {
 }
 
 #[tokio::test]
-async fn keys_and_values_that_are_too_long_are_refused_and_so_is_what_exceeds_the_quota() {
+async fn keys_and_values_that_are_too_long_are_refused_and_readers_write_nothing() {
     let replica = Home::new(1, DataType::Lww, 1).open();
     let mut part = part(1);
     part.limits.key_bytes_max = 3;
     part.limits.value_bytes_max = 5;
-    part.quota = Some(150);
     replica.shard.set_part(part.clone());
     assert!(matches!(replica.try_put("long", "v").await, Err(WriteError::TooLarge { .. })));
     assert!(matches!(replica.try_put("k", "longer").await, Err(WriteError::Refused(_))));
     replica.put("k", "v").await;
-    let mut taken = 1;
-    let full = loop {
-        match replica.try_put(&format!("k{taken}"), "v").await {
-            Ok(_) => taken += 1,
-            Err(error) => break error,
-        }
-    };
-    assert!(taken < 5, "{taken} keys in 150 bytes");
-    assert!(matches!(full, WriteError::Quota { quota: 150, .. }), "{full}");
     replica.ask("k", Ask::Delete).await.unwrap();
     part.is_reader = true;
     replica.shard.set_part(part);
@@ -170,4 +160,36 @@ async fn a_directory_that_has_forgotten_writes_goes_on_under_a_new_name() {
     b.send_to(&copy).await;
     copy.send_to(&b).await;
     assert_eq!(copy.shard.digest().root, b.shard.digest().root);
+}
+
+#[tokio::test]
+async fn operations_that_are_too_old_are_cut_off_also_behind_other_entries() {
+    let home = Home::new(1, DataType::Lww, 1);
+    let replica = home.open();
+    // The first entry is no operation.
+    replica.close().await;
+    let replica = home.open();
+    replica.put("k", "1").await;
+    replica.put("k", "2").await;
+    let last = replica.shard.log_tail();
+    replica.shard.trim(0, u64::MAX).unwrap();
+    assert_eq!(replica.shard.base().index, 0, "nothing is old");
+    home.clock.advance(Duration::from_secs(8 * 24 * 3600));
+    let new = replica.put("k", "3").await;
+    replica.shard.trim(0, u64::MAX).unwrap();
+    let base = replica.shard.base();
+    assert_eq!(base.index, last);
+    assert!(base.vector.of(new.actor) + 1 == new.counter, "the new one stays");
+    assert_eq!(replica.value("k").as_deref(), Some("3"));
+}
+
+#[tokio::test]
+async fn an_audit_finds_a_digest_that_is_not_that_of_the_rows() {
+    let replica = Home::new(1, DataType::Lww, 1).open();
+    replica.put("k", "1").await;
+    replica.audit().await;
+    assert!(!replica.shard.is_distrusted());
+    replica.shard.inner.live.write().sums.losses[77] += 1;
+    let found = replica.shard.audit().await.unwrap().unwrap();
+    assert_eq!((found.wrong, replica.shard.is_distrusted()), (vec![77], true));
 }

@@ -10,7 +10,8 @@ const EVERY: &[Errors] = &[(400, &["invalid"]), (503, &["overloaded", "unavailab
 /// Of what a group answers.
 const GROUP: &[Errors] = &[(500, &["internal"]), (504, &["undetermined"])];
 /// Of what belongs to a namespace.
-const SPACE: &[Errors] = &[(404, &["namespace_not_found"]), (422, &["mode_unsupported"])];
+const SPACE: &[Errors] =
+    &[(404, &["namespace_not_found"]), (422, &["mode_unsupported"]), (503, &["switching"])];
 /// Of what names a key.
 const KEY: &[Errors] = &[(414, &["key_too_long"])];
 /// Of what has a body.
@@ -131,6 +132,26 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "get_route" => &[EVERY, SPACE, KEY],
         "livez" | "metrics" => &[&[(400, &["invalid"])]],
         "readyz" => &[&[(400, &["invalid"]), (503, &["not_ready"])]],
+        _ => return of_switches(operation),
+    };
+    Some(errors.to_vec())
+}
+
+/// Of switches to the other side.
+fn of_switches(operation: &str) -> Option<Vec<&'static [Errors]>> {
+    let errors: &[&'static [Errors]] = match operation {
+        "begin_switch" => &[
+            EVERY,
+            GROUP,
+            SPACE,
+            BODY,
+            ONCE,
+            CATALOG,
+            &[(404, &["no_switch"]), (409, &["switch_blocked"])],
+        ],
+        "check_switch" => &[EVERY, GROUP, SPACE, BODY],
+        "get_switch" => &[EVERY, GROUP, SPACE, &[(404, &["no_switch"])]],
+        "cancel_switch" => &[EVERY, GROUP, SPACE, ONCE, CATALOG, &[(404, &["no_switch"])]],
         _ => return None,
     };
     Some(errors.to_vec())

@@ -4,8 +4,8 @@
 //! Promises: who does not answer in time is named as unreachable, and does not count. A pass is asked
 //! of the node that the link leads to, and takes its time: the answer does not wait for it.
 
-use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 
 use crate::convergence::{Convergence, Lag, MemberState, Verdict};
@@ -18,27 +18,20 @@ use super::super::doc::params::{PassQuery, SpacePath};
 use super::super::envelope::json;
 use super::super::parse::{Query, query};
 use super::super::problem::Failure;
-use super::super::{Asked, Front};
-use super::only_here;
+use super::Here;
 
 /// Says whether the nodes have the same.
 #[utoipa::path(get, path = "/v1/ns/{ns}/convergence", operation_id = "get_convergence",
     tag = "eventual", params(SpacePath),
     responses((status = 200, description = "What each node has, and what is between them",
         body = wire::Convergence)))]
-pub(in super::super) async fn convergence(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn convergence(here: Here, parts: Parts) -> Response {
     let told = async {
         query(parts.uri.query(), &[])?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
-        let found = here.space.convergence(&asked.context()).await?;
+        let found = here.space.convergence(&here.asked.context()).await?;
         Ok(here.read(json(StatusCode::OK, &view(found)), &here.space.vector()))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 /// Asks for one pass over a link that carries only when it is asked to.
@@ -48,17 +41,11 @@ pub(in super::super) async fn convergence(
 #[utoipa::path(post, path = "/v1/ns/{ns}/convergence/pass", operation_id = "ask_pass",
     tag = "eventual", params(SpacePath, PassQuery),
     responses((status = 202, description = "It is asked for", body = PassView)))]
-pub(in super::super) async fn pass(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn pass(here: Here, parts: Parts) -> Response {
     let told = async {
         let query = Query::of(parts.uri.query(), &["from"])?;
         let from = query.number("from")?;
         let from = from.ok_or_else(|| Failure::invalid("the query needs from=, a node's id"))?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
         let to = here.space.node().0;
         match here.space.ask_pass(NodeId(from)) {
             Some(LinkMode::Manual) => Ok(json(StatusCode::ACCEPTED, &PassView { from, to })),
@@ -78,7 +65,7 @@ pub(in super::super) async fn pass(
             }
         }
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 fn view(found: Convergence) -> wire::Convergence {

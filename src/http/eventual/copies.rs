@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Extension, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
@@ -24,22 +24,15 @@ use super::super::envelope::json;
 use super::super::parse::{Query, content_type, namespace_path, query};
 use super::super::places::Place;
 use super::super::problem::Failure;
-use super::super::{Asked, Front};
-use super::{Here, only_here};
+use super::Here;
 
 /// Says what this node has heard of.
 #[utoipa::path(get, path = "/v1/ns/{ns}/vector", operation_id = "get_vector", tag = "eventual",
     params(SpacePath),
     responses((status = 200, description = "What it has", body = VectorView)))]
-pub(in super::super) async fn vector(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn vector(here: Here, parts: Parts) -> Response {
     let told = async {
         query(parts.uri.query(), &[])?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
         let vector = here.space.vector();
         let view = VectorView {
             data_type: here.space.data_type().name().to_owned(),
@@ -48,7 +41,7 @@ pub(in super::super) async fn vector(
         };
         Ok(here.read(json(StatusCode::OK, &view), &vector))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 /// Writes a copy of what is here, or of what somebody else lacks of it.
@@ -56,18 +49,12 @@ pub(in super::super) async fn vector(
     params(SpacePath, ExportQuery),
     responses((status = 200, description = "A copy: whole if its end is there",
         content((String = "application/vnd.tetrarch.copy")))))]
-pub(in super::super) async fn export(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn export(here: Here, parts: Parts) -> Response {
     let told = async {
         let query = Query::of(parts.uri.query(), &["since"])?;
         let since = query.text("since")?.map(|text| text.parse::<Vector>()).transpose();
         let since = since.map_err(|error| Failure::invalid(format!("since: {error}")))?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
-        let place = front.places.scan()?;
+        let place = here.front.places.scan()?;
         let name = namespace_path(parts.uri.path())?;
         let giving = here.space.give_copy(&name, since.unwrap_or_default()).await?;
         let vector = giving.vector().clone();
@@ -77,7 +64,7 @@ pub(in super::super) async fn export(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(here.read(response, &vector))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 fn bytes_of(mut giving: Giving, place: Place) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
@@ -95,17 +82,11 @@ fn bytes_of(mut giving: Giving, place: Place) -> impl Stream<Item = Result<Bytes
     request_body(content = String, content_type = "application/vnd.tetrarch.copy",
         description = "What an export has written"),
     responses((status = 200, description = "What came of it", body = ImportView)))]
-pub(in super::super) async fn import(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, body) = request.into_parts();
+pub(in super::super) async fn import(here: Here, parts: Parts, body: Body) -> Response {
     let told = async {
         query(parts.uri.query(), &[])?;
         copy_or_nothing(content_type(&parts.headers)?.as_deref())?;
-        let here = only_here(&front, &asked, &parts.uri).await?;
-        let place = front.places.copy()?;
+        let place = here.front.places.copy()?;
         let taken = take(&here, body).await?;
         drop(place);
         let view = ImportView {
@@ -117,7 +98,7 @@ pub(in super::super) async fn import(
         };
         Ok(here.told(json(StatusCode::OK, &view), &taken.vector, &taken.vector, false))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 async fn take(here: &Here, body: Body) -> Result<Taken, Failure> {

@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::extract::{Extension, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -14,9 +13,12 @@ use bytes::Bytes;
 
 use crate::convergence::FateView;
 use crate::model::eventual::{Content, Dot, Fate, LostRecord, Vector};
-use crate::runtime::limits::{LOSSES_FOLLOW_TICK, SCAN_LIMIT_DEFAULT};
+use crate::runtime::limits::{LOSSES_BOOKMARK_TICKS, LOSSES_FOLLOW_TICK, SCAN_LIMIT_DEFAULT};
 use crate::service::ServiceError;
-use crate::wire::{Conflict, ConflictPage, LossTotals, NDJSON, ReceiptView, Restored, StreamError};
+use crate::wire::{
+    Conflict, ConflictBookmark, ConflictPage, LossTotals, NDJSON, ReceiptView, Restored,
+    StreamError,
+};
 
 use super::super::doc::params::{
     ConflictQuery, FollowHeaders, LostKeyQuery, PrefixOnlyQuery, ReceiptPath, SpacePath,
@@ -27,9 +29,8 @@ use super::super::parse::{Query, segment};
 use super::super::places::Place;
 use super::super::problem::Failure;
 use super::super::scan::{limit_of, line};
-use super::super::{Asked, Front};
+use super::Here;
 use super::shown::moment;
-use super::{Here, only_here};
 
 const JSON: &str = "application/json";
 
@@ -38,20 +39,14 @@ const JSON: &str = "application/json";
     tag = "eventual", params(ReceiptPath, LostKeyQuery),
     responses((status = 200, description = "Its fate, as far as this node has heard",
         body = ReceiptView)))]
-pub(in super::super) async fn receipt(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn receipt(here: Here, parts: Parts) -> Response {
     let told = async {
-        let here = only_here(&front, &asked, &parts.uri).await?;
         let (dot, key) = lost_write(&parts)?;
-        let seen = here.space.fate(dot, &key, &asked.context()).await?;
+        let seen = here.space.fate(dot, &key, &here.asked.context()).await?;
         let response = json(StatusCode::OK, &fate(dot, &seen));
         Ok(here.read(response, &here.space.vector()))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 /// Lists writes that were lost for good.
@@ -62,34 +57,19 @@ pub(in super::super) async fn receipt(
     tag = "eventual", params(SpacePath, ConflictQuery, FollowHeaders),
     responses((status = 200, description = "A page, or a line for each loss",
         content((ConflictPage = "application/json"), (Conflict = "application/x-ndjson")))))]
-pub(in super::super) async fn conflicts(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
-    let told = async {
-        let here = only_here(&front, &asked, &parts.uri).await?;
-        list(&here, &parts).await
-    };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+pub(in super::super) async fn conflicts(here: Here, parts: Parts) -> Response {
+    here.answer(list(&here, &parts)).await
 }
 
 /// Counts what was lost.
 #[utoipa::path(get, path = "/v1/ns/{ns}/conflicts/totals", operation_id = "get_conflict_totals",
     tag = "eventual", params(SpacePath, PrefixOnlyQuery),
     responses((status = 200, description = "How much was lost", body = LossTotals)))]
-pub(in super::super) async fn totals(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn totals(here: Here, parts: Parts) -> Response {
     let told = async {
-        let here = only_here(&front, &asked, &parts.uri).await?;
         let query = Query::of(parts.uri.query(), &["prefix", "prefix64"])?;
         let prefix = query.either("prefix", "prefix64")?.unwrap_or_default();
-        let sum = here.space.totals(&prefix, &asked.context()).await?;
+        let sum = here.space.totals(&prefix, &here.asked.context()).await?;
         let totals = LossTotals {
             lost: sum.lost,
             lost_bytes: sum.lost_bytes,
@@ -98,7 +78,7 @@ pub(in super::super) async fn totals(
         };
         Ok(here.read(json(StatusCode::OK, &totals), &here.space.vector()))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 /// Writes a lost value once more.
@@ -108,22 +88,16 @@ pub(in super::super) async fn totals(
 #[utoipa::path(post, path = "/v1/ns/{ns}/conflicts/{receipt}/restore",
     operation_id = "restore_conflict", tag = "eventual", params(ReceiptPath, LostKeyQuery),
     responses((status = 200, description = "Written", body = Restored)))]
-pub(in super::super) async fn restore(
-    State(front): State<Front>,
-    Extension(asked): Extension<Asked>,
-    request: Request,
-) -> Response {
-    let (parts, _) = request.into_parts();
+pub(in super::super) async fn restore(here: Here, parts: Parts) -> Response {
     let told = async {
-        let here = only_here(&front, &asked, &parts.uri).await?;
         let (dot, key) = lost_write(&parts)?;
-        let wrote = here.space.restore(key, dot, &asked.context()).await?;
+        let wrote = here.space.restore(key, dot, &here.asked.context()).await?;
         let restored = Restored { receipt: wrote.dot.to_string(), restored: dot.to_string() };
         let seen = Vector([(wrote.dot.actor, wrote.dot.counter)].into());
         let response = json(StatusCode::OK, &restored);
         Ok(here.told(response, &wrote.vector, &seen, wrote.replayed))
     };
-    told.await.unwrap_or_else(|failure: Failure| failure.response(&front, &asked))
+    here.answer(told).await
 }
 
 /// The write of a path, and the key that it was made to.
@@ -217,13 +191,15 @@ impl Following {
         async_stream::stream! {
             // Before the first page: what comes on record meanwhile is told after them.
             let mut at = self.here.space.losses_from_now();
-            loop {
+            let place = self.cursor.as_deref();
+            let place = place.and_then(|text| self.here.space.losses_place(&self.prefix, text));
+            let mut more = place.is_none();
+            at = place.unwrap_or(at);
+            while more {
                 match self.page().await {
-                    Ok((text, more)) => {
+                    Ok((text, has_more)) => {
                         yield Ok(text);
-                        if !more {
-                            break;
-                        }
+                        more = has_more;
                     }
                     Err(error) => {
                         yield Ok(self.broken(error));
@@ -232,17 +208,19 @@ impl Following {
                 }
             }
             let tasks = self.here.front.service.env().tasks.clone();
+            let mut quiet = LOSSES_BOOKMARK_TICKS;
             while self.follow && !tasks.is_stopping() {
-                match self.here.space.losses_since(at) {
+                match self.here.space.losses_since(at).await {
                     Ok(since) => {
+                        let is_behind = since.next > at && !self.is_told(since.next);
                         at = since.next;
-                        let mut text = Vec::new();
-                        let ours = |lost: &&LostRecord| lost.key.starts_with(&self.prefix);
-                        for lost in since.records.iter().filter(ours) {
-                            line(&mut text, &conflict(lost));
-                        }
+                        quiet += 1;
+                        let text = self.told(&since.records, at, &mut quiet);
                         if !text.is_empty() {
-                            yield Ok(text.into());
+                            yield Ok(text);
+                        }
+                        if is_behind {
+                            continue;
                         }
                     }
                     Err(error) => {
@@ -254,6 +232,25 @@ impl Following {
             }
             drop(self.place);
         }
+    }
+
+    /// Whether nothing stands behind a place in the log.
+    fn is_told(&self, at: u64) -> bool {
+        at >= self.here.space.losses_from_now()
+    }
+
+    /// The lines of what came on record, and now and then where one can go on behind them.
+    fn told(&self, records: &[LostRecord], at: u64, quiet: &mut u32) -> Bytes {
+        let mut text = Vec::new();
+        for lost in records.iter().filter(|lost| lost.key.starts_with(&self.prefix)) {
+            line(&mut text, &conflict(lost));
+        }
+        if *quiet >= LOSSES_BOOKMARK_TICKS {
+            *quiet = 0;
+            let bookmark = self.here.space.losses_bookmark(&self.prefix, at);
+            line(&mut text, &ConflictBookmark { bookmark });
+        }
+        text.into()
     }
 
     /// The lines of the next page, and whether there are more.

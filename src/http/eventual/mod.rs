@@ -20,9 +20,10 @@ pub(super) mod losses;
 pub(super) mod scan;
 mod shown;
 
+use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::model::eventual::Vector;
 use crate::service::eventual::Space;
@@ -50,12 +51,22 @@ pub(super) async fn here(front: &Front, asked: &Asked, uri: &Uri) -> Result<Opti
 }
 
 /// The same for routes that linearizable namespaces do not have.
-pub(super) async fn only_here(front: &Front, asked: &Asked, uri: &Uri) -> Result<Here, Failure> {
-    here(front, asked, uri).await?.ok_or_else(|| {
-        let reason = "the namespace is linearizable: its writes are never lost to each other, and \
-                      its replicas are compared by GET /v1/cluster/digest";
-        unsupported(reason)
-    })
+impl FromRequestParts<Front> for Here {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, front: &Front) -> Result<Self, Response> {
+        let asked = Extension::<Asked>::from_request_parts(parts, front).await;
+        let Extension(asked) = asked.map_err(IntoResponse::into_response)?;
+        let found = here(front, &asked, &parts.uri).await.and_then(|here| {
+            here.ok_or_else(|| {
+                unsupported(
+                    "the namespace is linearizable: its writes are never lost to each other, and \
+                     its replicas are compared by GET /v1/cluster/digest",
+                )
+            })
+        });
+        found.map_err(|failure| failure.response(front, &asked))
+    }
 }
 
 /// What this mode does not promise.
@@ -64,6 +75,11 @@ pub(super) fn unsupported(reason: impl Into<String>) -> Failure {
 }
 
 impl Here {
+    /// The answer of a route, or what was wrong.
+    async fn answer(&self, told: impl Future<Output = Result<Response, Failure>>) -> Response {
+        told.await.unwrap_or_else(|failure| failure.response(&self.front, &self.asked))
+    }
+
     /// What an answer reflects.
     fn facts(&self, vector: &Vector, replayed: bool) -> Facts {
         let mut seen = Session::default();

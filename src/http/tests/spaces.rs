@@ -142,3 +142,33 @@ async fn a_node_says_what_its_own_replicas_hold() {
     let late = door.with("GET", "/v1/cluster/digest", &[("request-timeout", "1ms")], "").await;
     assert!(late.status == 200 || late.problem().code == "unavailable");
 }
+
+#[tokio::test]
+async fn a_switch_is_checked_begun_watched_and_cancelled() {
+    let door = Door::new(8);
+    let uri = "/v1/namespaces/default/switch";
+    let none = door.ask("GET", uri, "").await;
+    assert_eq!((none.status, none.problem().code.as_str()), (404, "no_switch"));
+    assert_eq!(door.ask("PUT", "/v1/ns/default/keys/k", "text").await.status, 201);
+    let counter = r#"{"to":"eventual","type":"counter"}"#;
+    let survey = body(&door.ask("POST", &format!("{uri}/check"), counter).await);
+    assert_eq!((&survey["obstacles"], &survey["named"][0]["key"]), (&json!(1), &json!("k")));
+    let refused = door.ask("POST", uri, counter).await;
+    assert_eq!((refused.status, refused.problem().code.as_str()), (409, "switch_blocked"));
+    let begun = door.ask("POST", uri, r#"{"to":"eventual","type":"lww"}"#).await;
+    assert_eq!((begun.status, &body(&begun)["phase"]), (202, &json!("freezing")));
+    let write = door.ask("PUT", "/v1/ns/default/keys/k", "more").await;
+    assert_eq!((write.status, write.problem().code.as_str()), (503, "switching"));
+    assert_eq!(write.header("retry-after"), "1");
+    assert_eq!(door.ask("GET", "/v1/ns/default/keys/k", "").await.status, 200);
+    let change = door.ask("PATCH", "/v1/namespaces/default", r#"{"quota":5}"#).await;
+    assert_eq!((change.status, change.problem().code.as_str()), (409, "refused"));
+    let view = body(&door.ask("GET", uri, "").await);
+    assert_eq!((&view["to"], &view["type"]), (&json!("eventual"), &json!("lww")));
+    assert_eq!(body(&door.ask("DELETE", uri, "").await)["phase"], "stopped");
+    assert_eq!(door.ask("PUT", "/v1/ns/default/keys/k", "more").await.status, 204);
+    for wrong in [r#"{"to":"best"}"#, r#"{"to":"linearizable"}"#, r#"{"to":"eventual"}"#, "{}"] {
+        assert_eq!(door.ask("POST", uri, wrong).await.status, 400, "{wrong}");
+    }
+    assert_eq!(door.ask("GET", "/v1/namespaces/never/switch", "").await.status, 404);
+}

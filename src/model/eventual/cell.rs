@@ -34,6 +34,30 @@ impl Cell {
         self.live.iter().map(|(dot, version)| (*dot, version)).max_by_key(|(dot, v)| (v.hlc, *dot))
     }
 
+    /// Drops values of marks, those of the oldest writes first, until at most so many bytes of them are
+    /// left; that of the newest stays. Who was swept by what stays as well: which losses there are must
+    /// not depend on what a replica keeps of them.
+    pub fn drop_values(&mut self, bytes_max: usize) {
+        let bytes_of = |mark: &Swept| match &mark.version.content {
+            Content::Value { value, .. } => value.len(),
+            Content::Total(_) | Content::Present | Content::Dropped => 0,
+        };
+        if self.swept.values().map(bytes_of).sum::<usize>() <= bytes_max {
+            return;
+        }
+        let mut newest: Vec<(Dot, &mut Swept)> =
+            self.swept.iter_mut().map(|(dot, mark)| (*dot, mark)).collect();
+        newest.sort_by_key(|(dot, mark)| std::cmp::Reverse((mark.version.hlc, *dot)));
+        let mut bytes = 0_usize;
+        for (at, (_, mark)) in newest.into_iter().enumerate() {
+            bytes = bytes.saturating_add(bytes_of(mark));
+            let is_value = matches!(mark.version.content, Content::Value { .. });
+            if at > 0 && is_value && bytes > bytes_max {
+                mark.version.content = Content::Dropped;
+            }
+        }
+    }
+
     /// How many writes to this register have no effect on what it shows: they are neither the winner
     /// nor among what it stands on.
     pub fn without_effect(&self) -> u64 {
@@ -76,4 +100,6 @@ pub enum Content {
     Total(i64),
     /// A set's element is there; an object is there.
     Present,
+    /// Of a mark only: it was a value, which is not kept any more.
+    Dropped,
 }

@@ -6,7 +6,7 @@
 //!
 //! Promises: every tick is above all ticks before it and, within the drift, above all that was
 //! observed; a clock that is wrong elsewhere never pulls this one ahead by more than the drift.
-//! Relies on its owner for the wall time and for keeping [`HybridClock::last`] across restarts.
+//! Relies on its owner for the wall time and for keeping the highest stamp across restarts.
 
 use super::dot::Hlc;
 
@@ -54,11 +54,6 @@ impl HybridClock {
         }
         ahead
     }
-
-    /// The highest stamp that was given or followed.
-    pub const fn last(&self) -> Hlc {
-        self.last
-    }
 }
 
 #[cfg(test)]
@@ -86,10 +81,8 @@ mod tests {
     fn a_stamp_from_the_far_future_pulls_nobody_along() {
         let mut clock = HybridClock::new(Hlc::at_ms(1000), 500);
         assert!(clock.observe(Hlc::at_ms(1501), 1000));
-        assert_eq!(clock.last(), Hlc::at_ms(1000));
-        assert!(
-            clock.observe(Hlc(u64::MAX), u64::MAX >> COUNTER_BITS) || clock.last().0 == u64::MAX
-        );
+        assert_eq!(clock.last, Hlc::at_ms(1000));
+        assert!(clock.observe(Hlc(u64::MAX), u64::MAX >> COUNTER_BITS) || clock.last.0 == u64::MAX);
     }
 
     #[test]

@@ -87,5 +87,6 @@ fn write_content(hash: &mut Xxh3, content: &Content) {
             hash.update(&total.to_le_bytes());
         }
         Content::Present => hash.update(&[2]),
+        Content::Dropped => hash.update(&[3]),
     }
 }

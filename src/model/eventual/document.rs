@@ -387,6 +387,6 @@ fn is_live(cell: Option<&Cell>) -> bool {
 fn value(cell: &Cell) -> Option<&Bytes> {
     match &cell.winner()?.1.content {
         Content::Value { value, .. } => Some(value),
-        Content::Total(_) | Content::Present => None,
+        Content::Total(_) | Content::Present | Content::Dropped => None,
     }
 }

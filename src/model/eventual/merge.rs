@@ -79,8 +79,8 @@ pub fn settle(cell: Option<Cell>, is_recorded: impl Fn(Dot) -> bool) -> Option<C
 /// Of two that swept one version the lower dot is named, whichever was heard of first.
 pub(super) fn keep_mark(cell: &mut Cell, dot: Dot, mark: Swept) {
     match cell.swept.get_mut(&dot) {
-        Some(known) if known.by <= mark.by => {}
-        Some(known) => *known = mark,
+        // It is the same version; but of one of them the value may be dropped.
+        Some(known) => known.by = known.by.min(mark.by),
         None => drop(cell.swept.insert(dot, mark)),
     }
 }

@@ -33,8 +33,6 @@ pub enum Act {
         changes: Vec<CellChange>,
         /// A hash of the client's once key and of the request's body, for those who ask again.
         once: Option<(u64, u64)>,
-        /// Whether the client had sent no context.
-        blind: bool,
     },
     /// Says what its origin had applied when it was written: what is final follows from these.
     Beat {

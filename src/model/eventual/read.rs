@@ -109,7 +109,7 @@ pub fn siblings(cell: &Cell) -> Vec<Sibling> {
             value: value.clone(),
             content_type: content_type.clone(),
         }),
-        Content::Total(_) | Content::Present => None,
+        Content::Total(_) | Content::Present | Content::Dropped => None,
     };
     let mut siblings: Vec<Sibling> = cell.live.iter().filter_map(sibling).collect();
     siblings.sort_by_key(|sibling| std::cmp::Reverse((sibling.hlc, sibling.dot)));
@@ -120,7 +120,7 @@ pub fn siblings(cell: &Cell) -> Vec<Sibling> {
 pub(super) fn sum(cell: &Cell) -> Option<i128> {
     let total = |version: &Version| match version.content {
         Content::Total(total) => i128::from(total),
-        Content::Value { .. } | Content::Present => 0,
+        Content::Value { .. } | Content::Present | Content::Dropped => 0,
     };
     (!cell.live.is_empty()).then(|| cell.live.values().map(total).sum())
 }

@@ -27,14 +27,6 @@ pub enum Record {
     Reached(Reached),
     /// Losses whose fate is final: their marks go, their records stay.
     Final(Vec<LostRecord>),
-    /// Members that are none any more: their beats are forgotten. Their actors stay in vectors for
-    /// ever: who drops one is asked for its operations again by those who have not.
-    Retired(Vec<Member>),
-    /// Records of writes from before this time are forgotten.
-    Forgotten {
-        /// The time.
-        before: Hlc,
-    },
     /// The shard was closed in good order: if this is the last record its actor goes on.
     Closed,
     /// A part of the bytes of a record that is too long for one entry. A record whose last part is
@@ -47,6 +39,17 @@ pub enum Record {
         /// The bytes.
         bytes: Bytes,
     },
+    /// This replica takes no writes of its own any more, as of an epoch of the catalog.
+    Gate(Gate),
+}
+
+/// Until which epoch of the catalog a replica stays closed whatever its catalog says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The epoch by which it was closed: a catalog before that does not open it.
+    pub epoch: u64,
+    /// Whether it is closed for reads, too.
+    pub sealed: bool,
 }
 
 /// Some cells of a state sync.

@@ -49,8 +49,8 @@ pub const FINALS_LOOK_ROWS: usize = 1_024;
 /// others before it refuses writes that are ranked by it.
 pub const MAX_DRIFT_MS: u64 = 500;
 
-/// Comparisons of clocks with one peer that are remembered: the smallest of them has the least delay
-/// of the network in it.
+/// Comparisons of clocks with one peer that are remembered: the largest lead among them has the least
+/// delay of the network in it.
 pub const CLOCK_SAMPLES_MAX: usize = 16;
 
 /// For how long a comparison of clocks counts: a node that is cut off goes on writing.
@@ -67,6 +67,11 @@ pub const EVENTUAL_ONCE_FORGET: usize = 4;
 
 /// Bytes of lost values that a shard keeps; beyond it the oldest lose theirs and keep their names.
 pub const LOST_VALUE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of values that one cell keeps of writes which look lost and may yet turn out not to be. While a
+/// member is away nothing becomes final, and each conflict of a hot key leaves one more; a cell is one
+/// row, and goes whole into a page of a state sync. Beyond it the oldest lose theirs and keep their names.
+pub const SWEPT_VALUE_BYTES: usize = 1024 * 1024;
 
 /// Buckets of a digest as words of a bit set.
 pub const BUCKET_WORDS: usize = 64;
@@ -92,7 +97,7 @@ pub const EVENTUAL_LOGS_BYTES: u64 = 512 * 1024 * 1024;
 /// The least of it that each shard may keep.
 pub const EVENTUAL_LOG_BYTES_MIN: u64 = 1024 * 1024;
 
-/// Passes that an audit makes while writes go on, before it makes one that they wait for.
+/// Passes that an audit makes while writes go on: a sum that was disturbed by one says nothing.
 pub const AUDIT_TRIES: usize = 3;
 
 /// Bytes of one part of a copy. A page of rows ends after its bounds, but a cell is never cut: it may
@@ -112,6 +117,12 @@ pub const COPY_RATE_MIN: u64 = 4 * 1024;
 
 /// How long the taking of a copy of rows waits for another state sync, which it must not run beside.
 pub const COPY_TURN_MAX: Duration = Duration::from_secs(10);
+
+/// Most elements or fields of a key that a read gives out: each is a row, and an answer is made at once.
+pub const KEY_CELLS_MAX: usize = 100_000;
+
+/// How often the digests in memory are compared with the rows: a pass over all of them.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Rows that are read at a time to see whether a key holds anything: mostly the first one says so.
 pub const SHARD_LOOK_ROWS: usize = 16;

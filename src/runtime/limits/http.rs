@@ -104,3 +104,6 @@ const _: () = assert!(PROPOSAL_GRACE.as_millis() < REQUEST_TIMEOUT_DEFAULT.as_mi
 
 /// How often a follower of losses is told what came on record: final losses take seconds anyway.
 pub const LOSSES_FOLLOW_TICK: Duration = Duration::from_millis(500);
+
+/// After so many of them a follower of losses is told where it could go on, also if none came.
+pub const LOSSES_BOOKMARK_TICKS: u32 = 20;

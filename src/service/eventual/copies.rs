@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::Space;
-use crate::convergence::Stop;
 use crate::convergence::copy::{Giving, Taken, Untaken, Untaking, take};
+use crate::convergence::{Passage, Stop};
 use crate::model::NodeId;
 use crate::model::eventual::Vector;
 use crate::service::error::{ErrorKind, ServiceError};
@@ -37,7 +37,18 @@ impl Space {
             let reason = "the namespace is not open on this node any more".to_owned();
             return Err(Untaken { why: Untaking::Stop(Stop { reason }), partly: false });
         };
-        take(&exchange, self.cluster, pieces).await
+        self.may_take(false)?;
+        let taken = take(&exchange, self.cluster, pieces).await?;
+        // What came in after the namespace was closed may be in no copy of it.
+        self.may_take(true).map(|()| taken)
+    }
+
+    fn may_take(&self, partly: bool) -> Result<(), Untaken> {
+        if self.shard.passage() == Passage::Open {
+            return Ok(());
+        }
+        let reason = "the namespace is being switched to the other side".to_owned();
+        Err(Untaken { why: Untaking::Stop(Stop { reason }), partly })
     }
 
     /// The node that answers.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::convergence::{ReadError, WriteError, WriteRequest, Wrote};
 use crate::model::eventual::text::Context as Seen;
 use crate::model::eventual::{Ask, Dot, Refusal, Shown, Vector};
+use crate::runtime::limits::KEY_CELLS_MAX;
 use crate::service::ask::{Context, OnceKey};
 use crate::service::error::{ErrorKind, ServiceError};
 
@@ -60,13 +61,14 @@ impl Space {
     /// Reads have no effect, so every error but `Internal` may be retried.
     pub async fn get(
         &self,
-        key: &[u8],
+        key: &Bytes,
         need: Option<&Vector>,
         context: &Context,
     ) -> Result<Held, ServiceError> {
         self.admit(key)?;
         self.reach(need, context).await?;
-        let (shown, vector) = self.shard.read(key).map_err(unread)?;
+        let held = self.shard.get(key).await.map_err(unread)?;
+        let (shown, vector) = held.ok_or_else(too_many)?;
         Ok(Held { shown, vector })
     }
 
@@ -164,6 +166,14 @@ fn hashes(once: &OnceKey) -> (u64, u64) {
     (xxhash_rust::xxh3::xxh3_64(key), request)
 }
 
+fn too_many() -> ServiceError {
+    let reason = format!(
+        "the key has more than {KEY_CELLS_MAX} elements or fields, more than one answer can hold: \
+         spread them over several keys; they can still be added and removed by name"
+    );
+    ErrorKind::ModeUnsupported { reason }.into()
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
 pub(super) fn unread(error: ReadError) -> ServiceError {
     ErrorKind::Internal { reason: error.to_string() }.into()
@@ -175,8 +185,8 @@ pub(super) fn refused(error: WriteError) -> ServiceError {
         WriteError::Refused(refusal) => of_refusal(&refusal),
         WriteError::OnceMismatch => ErrorKind::OnceMismatch,
         WriteError::TooLarge { max, .. } => ErrorKind::TooLarge { limit: max },
-        WriteError::Quota { .. } => ErrorKind::Invalid { reason },
         WriteError::Reader => ErrorKind::Denied { code: "read_replica", reason },
+        WriteError::Switching => ErrorKind::Switching,
         WriteError::Restore { .. } => ErrorKind::Denied { code: "nothing_to_restore", reason },
         WriteError::Overloaded => ErrorKind::Overloaded { reason },
         WriteError::ClockAhead { .. } | WriteError::Stopped(_) => ErrorKind::Unavailable { reason },

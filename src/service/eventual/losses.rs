@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::convergence::{ConflictPage, FateView, LogGone, LossTotals, LostSince, Wrote};
-use crate::model::eventual::{Dot, LostRecord};
+use crate::model::eventual::{Dot, LostRecord, Member};
 use crate::runtime::limits::SCAN_PAGE_BYTES_MAX;
 use crate::service::ask::Context;
 use crate::service::cursor::{ScanCursor, query_of};
@@ -33,12 +33,13 @@ impl Space {
     pub async fn fate(
         &self,
         dot: Dot,
-        key: &[u8],
+        key: &Bytes,
         context: &Context,
     ) -> Result<FateView, ServiceError> {
         self.admit(key)?;
         self.reach(None, context).await?;
-        self.shard.fate(dot, key).map_err(unread)
+        let (shard, key) = (self.shard.clone(), key.clone());
+        self.hall.env.tasks.blocking(move || shard.fate(dot, &key)).await.map_err(unread)
     }
 
     /// Losses of keys that begin so.
@@ -74,12 +75,32 @@ impl Space {
         self.shard.log_tail() + 1
     }
 
+    /// The cursor of who has been told all before a place in this node's log.
+    pub fn losses_bookmark(&self, prefix: &Bytes, at: u64) -> String {
+        let (scope, query) = (self.scope(), self.question_of_log(prefix));
+        let edge = Bytes::copy_from_slice(&at.to_be_bytes());
+        ScanCursor { scope, query, edge, view: None }.encode()
+    }
+
+    /// The place of such a cursor, if it is one of this node.
+    pub fn losses_place(&self, prefix: &Bytes, cursor: &str) -> Option<u64> {
+        let query = self.question_of_log(prefix);
+        let cursor = ScanCursor::decode(cursor, self.scope(), query).ok()?;
+        cursor.edge.first_chunk::<8>().map(|at| u64::from_be_bytes(*at))
+    }
+
+    /// A number for the question what came on record here: each log has an order of its own.
+    fn question_of_log(&self, prefix: &Bytes) -> u64 {
+        let Member { node, home } = self.shard.member();
+        query_of(&[b"conflicts of a log", prefix, &node.to_be_bytes(), &home.to_be_bytes()])
+    }
+
     /// Losses that came on record here since, and where to go on.
     ///
     /// # Errors
     ///
     /// `CursorGone` when the log does not go back so far any more.
-    pub fn losses_since(&self, from: u64) -> Result<LostSince, ServiceError> {
+    pub async fn losses_since(&self, from: u64) -> Result<LostSince, ServiceError> {
         if self.hall.eventual.shard(self.id).is_none() {
             let reason = "the namespace is not open on this node any more".to_owned();
             return Err(ErrorKind::Unavailable { reason }.into());
@@ -87,7 +108,9 @@ impl Space {
         if from > self.shard.log_tail() {
             return Ok(LostSince { records: Vec::new(), next: from });
         }
-        self.shard.lost_since(from, SCAN_PAGE_BYTES_MAX).map_err(|gone| {
+        let shard = self.shard.clone();
+        let since = move || shard.lost_since(from, SCAN_PAGE_BYTES_MAX);
+        self.hall.env.tasks.blocking(since).await.map_err(|gone| {
             let reason = gone.to_string();
             match gone {
                 LogGone::Trimmed => {

@@ -18,7 +18,7 @@ mod wing;
 
 use std::sync::Arc;
 
-use crate::convergence::{Convergence, Shard};
+use crate::convergence::{Convergence, Passage, Shard};
 use crate::model::eventual::{DataType, Vector};
 use crate::model::{NamespaceId, NodeId};
 use crate::placement::{LinkMode, Mode, NamespaceLimits};
@@ -68,6 +68,9 @@ impl Service {
             return Ok(None);
         };
         let shard = hall.shard(name, entry.id, context).await?;
+        if shard.passage() == Passage::Sealed {
+            return Err(ErrorKind::Switching.into());
+        }
         Ok(Some(Space {
             hall: Arc::clone(hall),
             id: entry.id,

@@ -3,7 +3,7 @@
 //! Promises: the groups are those of one epoch of the catalog. Pure.
 
 use crate::model::{GroupId, NamespaceId};
-use crate::placement::{Catalog, Layout, Mode, slot_of};
+use crate::placement::{Catalog, Layout, Mode, NamespaceEntry, slot_of};
 use crate::service::cursor::{Scope, Vector};
 use crate::service::error::{ErrorKind, ServiceError};
 use crate::service::route::eventual;
@@ -33,6 +33,15 @@ impl Place {
         if entry.mode == Mode::Eventual {
             return Err(eventual(name).into());
         }
+        Ok(Self::of_entry(catalog, name, entry))
+    }
+
+    /// The place of a linearizable namespace.
+    pub(in crate::service) fn of_entry(
+        catalog: &Catalog,
+        name: &str,
+        entry: &NamespaceEntry,
+    ) -> Self {
         let groups = match entry.layout {
             Layout::Ordered => {
                 catalog.group_of(slot_of(entry.id, entry.layout, b"")).into_iter().collect()
@@ -44,7 +53,7 @@ impl Place {
                 .map(|(id, _)| *id)
                 .collect(),
         };
-        Ok(Self {
+        Self {
             name: name.to_owned(),
             namespace: entry.id,
             groups,
@@ -52,7 +61,7 @@ impl Place {
             recorded_since: entry.recorded_since,
             cluster: catalog.cluster.0,
             epoch: catalog.epoch,
-        })
+        }
     }
 
     pub(in crate::service) fn scope(&self) -> Scope {

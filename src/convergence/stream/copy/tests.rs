@@ -14,7 +14,7 @@ fn op(counter: u64) -> Op {
     let removes = vec![Removed { dot: Dot { actor: A, counter: 1 }, seen: true }];
     let changes = vec![CellChange { field: Field::default(), removes, put: None }];
     let key = Bytes::from_static(b"key");
-    let act = Act::Write { key, changes, once: None, blind: false };
+    let act = Act::Write { key, changes, once: None };
     Op { dot: Dot { actor: A, counter }, hlc: Hlc(7), act }
 }
 
