@@ -6,12 +6,14 @@
 //! ```
 //!
 //! Exits with 1 when the design was wrong, or a broken variant never. The histories are those of
-//! `cargo test --test model`.
+//! `cargo test --test model`: the design's begin with seed 0, those of a broken variant with one that is known to
+//! find it out.
 
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::print_stderr,
     unreachable_pub,
     dead_code,
     reason = "it is no part of a node, and talks to whoever runs it"
@@ -21,6 +23,8 @@
 mod asks;
 #[path = "../tests/model/history.rs"]
 mod history;
+#[path = "../tests/model/judge.rs"]
+mod judge;
 #[path = "../tests/model/replica.rs"]
 mod replica;
 #[path = "../tests/model/rules.rs"]
@@ -39,10 +43,27 @@ use rules::{BROKEN, Broken};
 /// Of the design's histories, the part that each broken variant runs.
 const PART: u64 = 5;
 
-fn main() -> ExitCode {
+/// How many histories, and whether the design's alone.
+fn asked() -> Result<(u64, bool), String> {
     let mut args = std::env::args().skip(1);
-    let runs: u64 = args.next().and_then(|text| text.parse().ok()).unwrap_or(20_000);
-    let only = args.next().is_some();
+    let runs = args.next().map_or(Ok(20_000), |text| {
+        text.parse().map_err(|error| format!("{text:?} is no number of histories: {error}"))
+    })?;
+    match (args.next().as_deref(), args.next()) {
+        (None, _) => Ok((runs, false)),
+        (Some("only"), None) => Ok((runs, true)),
+        _ => Err("give a number of histories, and perhaps `only`".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let (runs, only) = match asked() {
+        Ok(asked) => asked,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
     let mut table = Table::new();
     table.set_header(["variant", "histories", "diverged", "wrong rows", "wrong fates", "first"]);
     let mut as_expected = true;
@@ -50,10 +71,11 @@ fn main() -> ExitCode {
         if only && broken != Broken::Nothing {
             continue;
         }
-        let part = if broken == Broken::Nothing { runs } else { runs / PART };
+        let part = if broken == Broken::Nothing { runs } else { (runs / PART).max(1) };
+        let from = broken.first_seed();
         let style = ProgressStyle::with_template("{msg:20} {wide_bar} {pos}/{len} {eta}").unwrap();
         let bar = ProgressBar::new(part).with_style(style).with_message(format!("{broken:?}"));
-        let total = sweep::sweep(broken, 0..part, u64::MAX, || bar.inc(1));
+        let total = sweep::sweep(broken, from..from + part, u64::MAX, || bar.inc(1));
         bar.finish_and_clear();
         as_expected &= (total.wrong == 0) == (broken == Broken::Nothing);
         let number = |number: u64| number.to_string();

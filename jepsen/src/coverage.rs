@@ -24,7 +24,7 @@ const DEPOSING: &[&str] = &["kill", "pause", "power"];
 /// One operation in so many, or fewer, is rare.
 const RARE: u64 = 20;
 /// What the nemesis notes and does not break.
-const NOTES: &[&str] = &["heal"];
+const NOTES: &[&str] = &["heal", "link-delay"];
 
 /// What the history does not say.
 #[derive(Clone, Debug, Default)]

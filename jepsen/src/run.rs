@@ -24,7 +24,7 @@ use crate::cluster::{Cluster, ClusterOptions};
 use crate::coverage::{Evidence, coverage};
 use crate::generator::{Clients, Last, Pace};
 use crate::history::{History, Recorder};
-use crate::nemesis::{self, Deadline, Plan};
+use crate::nemesis::{self, Deadline, Effect, Plan};
 use crate::progress::Progress;
 use crate::recovery::Probes;
 use crate::report::{self, LogFinding, RunSummary};
@@ -140,7 +140,7 @@ async fn start(
 ) -> Result<Arc<Cluster>, RunError> {
     match &options.target {
         Target::Attach(urls) => Ok(Cluster::attach(urls).await?),
-        Target::Start { binary, nodes, backend, flags, environment } => {
+        Target::Start { binary, nodes, backend, link_delay, flags, environment } => {
             let needs = plan.needs();
             let flags = workload.serve_flags().into_iter().chain(flags.iter().cloned());
             Ok(Cluster::start(ClusterOptions {
@@ -150,6 +150,7 @@ async fn start(
                 backend: *backend,
                 flags: flags.collect(),
                 environment: environment.clone(),
+                link_delay: *link_delay,
                 own_disks: needs.own_disks,
                 shim: needs.shim,
             })
@@ -177,6 +178,12 @@ async fn perform(
 
     progress.says("testing");
     let recorder = Arc::new(Recorder::new(Clock::default()));
+    if let Target::Start { link_delay, .. } = &options.target
+        && !link_delay.is_zero()
+    {
+        let millis = i64::try_from(link_delay.as_millis()).unwrap_or(i64::MAX);
+        recorder.record(Effect::installed(millis).event("link-delay"));
+    }
     let pace =
         Pace { rate: options.rate, concurrency: options.concurrency, seed: rng.fork().get_seed() };
     let (owned, tally) = (Arc::clone(workload), progress.tally());

@@ -242,6 +242,7 @@ impl SelfTest {
                 binary: self.binary.clone(),
                 nodes: self.nodes,
                 backend: self.backend,
+                link_delay: Duration::ZERO,
                 flags: row.flags.iter().map(|flag| (*flag).to_owned()).collect(),
                 environment,
             },

@@ -5,9 +5,8 @@
 //!
 //! Promises: an anomaly fails at once. A run that covered too little (`unknown`: so short a run may end
 //! before enough was done while something was broken) proves nothing either way and is made again, with
-//! another seed, at most [`TRIES`] times; if it never becomes `valid`, that fails too. Stale reads passed
-//! off as linearizable
-//! must be found. Relies on: the server's binary beside the harness' own, as `cargo test --workspace`
+//! another seed, unless `TETRARCH_SEED` says one, at most [`TRIES`] times; if it never becomes `valid`, that
+//! fails too. Stale reads passed off as linearizable must be found. Relies on: the server's binary beside the harness' own, as `cargo test --workspace`
 //! builds it, or `TETRARCH_BINARY`. The seed is printed with each run's command line, which repeats it.
 
 #![allow(

@@ -32,17 +32,26 @@ use crate::runtime::limits::{BENCH_CHECK_CONCURRENCY, BENCH_EXAMPLES_MAX, BENCH_
 struct Findings {
     verified: Verified,
     loss: Loss,
-    /// Acknowledged writes of cells whose lineage is exact, and those of them without effect.
-    traced: (u64, u64),
+    /// Acknowledged writes of cells whose lineage is exact; those of them that are lost, and those
+    /// without effect.
+    traced: (u64, u64, u64),
     sum: SumFigures,
     added: u64,
     cart: CartFigures,
     fields_lost: u64,
     oversold: u64,
     followed: usize,
+    /// The numbers up to this one are of writes that the load began with.
+    filled: u64,
 }
 
 impl Findings {
+    /// How many of these writes were acknowledged, and not made before the load.
+    fn of_the_load(&self, writes: &[Write]) -> u64 {
+        let ours = |write: &&Write| write.is_acked() && write.number > self.filled;
+        count(writes.iter().filter(ours).count())
+    }
+
     fn check(&mut self, right: bool, text: impl FnOnce() -> String) {
         self.verified.checked += 1;
         if right {
@@ -55,11 +64,11 @@ impl Findings {
     }
 }
 
-/// Reads back what a shop has written. `changed` is how many changes the load has counted itself, with
-/// those that it began with.
-pub async fn verify(shop: &Shop, tally: &Tally, changed: u64, run: &mut Run) {
-    let found = Mutex::new(Findings::default());
-    books(shop, tally, changed, &mut found.lock());
+/// Reads back what a shop has written. The first `filled` writes in the books are those that it began
+/// with: they are read back too, but count for no share.
+pub async fn verify(shop: &Shop, tally: &Tally, filled: u64, run: &mut Run) {
+    let found = Mutex::new(Findings { filled, ..Findings::default() });
+    books(shop, tally, &mut found.lock());
     let keys = shop.ledger.values.len() / shop.workload.fields();
     let keys = if shop.workload.is_ycsb() { shop.ledger.values.len() } else { keys };
     let order = (0..keys).map(|n| spread(n, keys));
@@ -86,7 +95,8 @@ fn spread(n: u64, of: u64) -> u64 {
 }
 
 /// The books against the load's own count.
-fn books(shop: &Shop, tally: &Tally, changed: u64, found: &mut Findings) {
+fn books(shop: &Shop, tally: &Tally, found: &mut Findings) {
+    let changed = found.filled + tally.changed();
     let (entered, open) = (shop.ledger.acked(), shop.ledger.open());
     found.check(entered == changed, || {
         format!("{changed} changes were acknowledged, but {entered} are in the books")
@@ -137,7 +147,7 @@ fn newest(shop: &Shop, key: u64, seen: &Seen, found: &mut Findings) {
     let name = || shop.key(key);
     let shown = seen.values.first().and_then(|shown| number_of(&shown.value));
     let shown = shown.and_then(|number| cell.find(number));
-    found.loss.writes += count(cell.writes().iter().filter(|write| write.is_acked()).count());
+    found.loss.writes += found.of_the_load(cell.writes());
     let Some(shown) = shown else {
         let wrote = cell.writes().iter().any(Write::is_acked);
         found.check(!wrote, || format!("{}: what was acknowledged is not there", name()));
@@ -189,7 +199,6 @@ async fn fates(shop: &Shop, key: u64, seen: &Seen, found: &Mutex<Findings>) -> R
         }
         let mut found = found.lock();
         *found.loss.fates.entry(fate.name().to_owned()).or_default() += 1;
-        found.loss.writes += 1;
         let right = match fate {
             Fate::Unknown | Fate::Merged => false,
             Fate::Lost => shop.mode.is_lww(),
@@ -198,6 +207,8 @@ async fn fates(shop: &Shop, key: u64, seen: &Seen, found: &Mutex<Findings>) -> R
         found.check(right, || format!("{name}: the fate of {receipt} is {}", fate.name()));
     }
     let mut found = found.lock();
+    let load = found.of_the_load(&writes);
+    found.loss.writes += load;
     let right = current.iter().all(|receipt| shown.contains(receipt));
     found.check(right, || format!("{name}: current are {current:?}, but {shown:?} is shown"));
     if let Some(traced) = trace(&writes, &shown) {
@@ -208,8 +219,9 @@ async fn fates(shop: &Shop, key: u64, seen: &Seen, found: &Mutex<Findings>) -> R
         });
         let seen = lost.iter().filter(|receipt| !traced.lost.contains(*receipt)).count();
         found.loss.lost_though_seen += count(seen);
-        found.traced.0 += traced.writes;
-        found.traced.1 += traced.without_effect;
+        found.traced.0 += load;
+        found.traced.1 += count(traced.lost.len());
+        found.traced.2 += traced.without_effect;
     }
     Ok(())
 }
@@ -317,15 +329,17 @@ async fn finish(shop: &Shop, found: &mut Findings, run: &mut Run) {
         Workload::Profile => run.profile_fields_lost = Some(found.fields_lost),
         _ => {
             let lost = found.loss.fates.get(Fate::Lost.name()).copied().unwrap_or(0);
+            let exact = found.traced.0 == found.loss.writes;
+            let lost = if exact { found.traced.1 } else { lost };
             found.loss.direct = share(lost, found.loss.writes);
-            found.loss.effective = share(found.traced.1, found.traced.0);
+            found.loss.effective = share(found.traced.2, found.traced.0);
         }
     }
     if let Some(metered) = metered.filter(|_| shop.mode.is_lww()) {
         let writes = match shop.workload {
             Workload::Counter | Workload::Inventory => shop.ledger.sums.acked(),
             Workload::Cart => shop.ledger.carts.acked(),
-            _ => shop.ledger.values.acked(),
+            _ => shop.ledger.values.acked().saturating_sub(found.filled),
         };
         let (direct, effective) = (share(metered.direct, writes), share(metered.effective, writes));
         (found.loss.metered_direct, found.loss.metered_effective) = (Some(direct), Some(effective));

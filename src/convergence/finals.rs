@@ -10,11 +10,41 @@ use super::draft::{decode_cell, is_ranked};
 use super::rows::{after, all_open, opened_cell};
 use super::words::ReadError;
 use super::worker::Worker;
-use crate::model::eventual::{Content, LostRecord, Record, finals, stable};
-use crate::runtime::limits::{FINALS_LOOK_ROWS, FINALS_MAX, SNAPSHOT_PAGE_BYTES};
+use crate::model::eventual::{Act, Content, LostRecord, Record, bears_witness, finals, stable};
+use crate::runtime::limits::{BEAT_EVERY, FINALS_LOOK_ROWS, FINALS_MAX, SNAPSHOT_PAGE_BYTES};
 use crate::runtime::planted::{self, Bug};
 
 impl Worker {
+    /// Says what this node has, if that is news and the last time is long enough ago.
+    pub(super) fn beat(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
+        let now = self.inner.env.clock.now();
+        let me = self.inner.place.member;
+        let (members, is_member, is_witness) = {
+            let (part, head) = (self.inner.part.read(), &batch.draft.head);
+            let is_witness = bears_witness(me, &head.vector, &head.beats, &part.members);
+            (part.members.version, part.members.all.contains(&me), is_witness)
+        };
+        let is_early = self.last_beat.is_some_and(|last| now.since(last) < BEAT_EVERY);
+        let head = &batch.draft.head;
+        let beat = head.beats.get(&self.inner.place.member);
+        let is_news = self.inner.live.read().is_news || batch.draft.is_news;
+        let is_due = is_news || beat.is_none_or(|beat| beat.members != members);
+        if !is_member || is_early || !is_due || head.vector.0.is_empty() {
+            return Ok(());
+        }
+        self.actor(batch);
+        let vector = batch.draft.head.vector.clone();
+        if is_witness {
+            self.witness = Some(members);
+        }
+        let op = self.own_op(batch, Act::Beat { vector, members });
+        batch.record(&Record::Op(op))?;
+        batch.has_beat = true;
+        batch.draft.is_news = false;
+        self.last_beat = Some(now);
+        Ok(())
+    }
+
     /// Looks through some of the cells with open losses, and puts on record what is final.
     pub(super) fn settle(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
         let members = self.inner.part.read().members.clone();

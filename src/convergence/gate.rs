@@ -38,12 +38,21 @@ pub(super) fn passage(told: Passage, epoch: u64, gate: Option<Gate>) -> Passage 
 }
 
 impl Draft {
-    /// Refuses a client's write while the namespace goes to the other side.
-    pub(super) fn admits(&self, part: &Part) -> Result<(), WriteError> {
-        match passage(part.passage, part.epoch, self.own.gate) {
-            Passage::Open => Ok(()),
-            Passage::Frozen | Passage::Sealed => Err(WriteError::Switching),
+    /// Refuses a client's write where only others originate, while the namespace goes to the other
+    /// side, and of a key that is too long.
+    pub(super) fn admits(&self, part: &Part, key: &[u8]) -> Result<(), WriteError> {
+        if part.is_reader {
+            return Err(WriteError::Reader);
         }
+        match passage(part.passage, part.epoch, self.own.gate) {
+            Passage::Open => {}
+            Passage::Frozen | Passage::Sealed => return Err(WriteError::Switching),
+        }
+        let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
+        if bytes > max {
+            return Err(WriteError::TooLarge { what: "the key", bytes, max });
+        }
+        Ok(())
     }
 }
 

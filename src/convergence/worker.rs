@@ -25,7 +25,7 @@ use crate::model::eventual::{
 };
 use crate::runtime::Moment;
 use crate::runtime::limits::{
-    BEAT_EVERY, EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, KEY_CELLS_MAX, MAX_DRIFT_MS,
+    EVENTUAL_BATCH_BYTES, EVENTUAL_BATCH_MAX, KEY_CELLS_MAX, MAX_DRIFT_MS,
 };
 use crate::storage::StorageError;
 use crate::storage::checkpoint::Applied;
@@ -100,9 +100,11 @@ pub(super) struct Worker {
     clock: HybridClock,
     /// The counter that was given last to the present actor.
     issued: u64,
-    last_beat: Option<Moment>,
+    pub(super) last_beat: Option<Moment>,
     /// Where the look for final losses goes on.
     pub(super) look_from: Option<Bytes>,
+    /// The list of members under which this node's beats bear witness.
+    pub(super) witness: Option<u64>,
 }
 
 impl Worker {
@@ -113,7 +115,7 @@ impl Worker {
         };
         let mut clock = HybridClock::new(stamp, MAX_DRIFT_MS);
         clock.observe(seen, inner.env.clock.wall_ms());
-        Self { inner, inbox, clock, issued, last_beat: None, look_from: None }
+        Self { inner, inbox, clock, issued, last_beat: None, look_from: None, witness: None }
     }
 
     /// Works until the shard is closed or fails.
@@ -242,7 +244,7 @@ impl Worker {
     // --- operations of our own ------------------------------------------------------------------
 
     /// The next dot's actor: a new one if others know more of the present one than this directory.
-    fn actor(&mut self, batch: &Batch) -> Actor {
+    pub(super) fn actor(&mut self, batch: &Batch) -> Actor {
         let vector = &batch.draft.head.vector;
         let mut actor = self.inner.actor.lock();
         let is_forked = self.inner.is_forked.swap(false, Ordering::AcqRel);
@@ -260,7 +262,7 @@ impl Worker {
         *actor
     }
 
-    fn own_op(&mut self, batch: &Batch, act: Act) -> Op {
+    pub(super) fn own_op(&mut self, batch: &Batch, act: Act) -> Op {
         let actor = *self.inner.actor.lock();
         self.issued += 1;
         let dot = crate::model::eventual::Dot { actor, counter: self.issued };
@@ -297,7 +299,11 @@ impl Worker {
         let value_bytes_max = self.inner.part.read().limits.value_bytes_max;
         let write = Write { key, ask, context, once, value_bytes_max };
         let actor = self.actor(batch);
-        let origin = Origin { actor, vector: &batch.draft.head.vector };
+        let head = &batch.draft.head;
+        let beat = head.beats.get(&self.inner.place.member);
+        let is_witness = self.witness == Some(self.inner.part.read().members.version);
+        let witnessed = beat.filter(|_| is_witness).map(|beat| &beat.vector);
+        let origin = Origin { actor, vector: &head.vector, witnessed };
         let act = match local(self.inner.place.data_type, &batch.draft, origin, &write) {
             Ok(act) => act,
             Err(LocalError::Refused(refusal)) => return Ok(Err(refusal.into())),
@@ -344,43 +350,11 @@ impl Worker {
 
     /// Whether a write may be made at all.
     fn admit(&self, key: &[u8], batch: &Batch, now: Moment) -> Result<(), WriteError> {
-        let part = self.inner.part.read();
-        if part.is_reader {
-            return Err(WriteError::Reader);
-        }
-        batch.draft.admits(&part)?;
-        let (bytes, max) = (key.len() as u64, part.limits.key_bytes_max);
-        if bytes > max {
-            return Err(WriteError::TooLarge { what: "the key", bytes, max });
-        }
+        batch.draft.admits(&self.inner.part.read(), key)?;
         let ms = self.inner.clocks.lead_ms(now);
         if ms > MAX_DRIFT_MS && self.inner.place.data_type.ranks() {
             return Err(WriteError::ClockAhead { ms });
         }
-        Ok(())
-    }
-
-    fn beat(&mut self, batch: &mut Batch) -> Result<(), ReadError> {
-        let now = self.inner.env.clock.now();
-        let (members, is_member) = {
-            let part = self.inner.part.read();
-            (part.members.version, part.members.all.contains(&self.inner.place.member))
-        };
-        let is_early = self.last_beat.is_some_and(|last| now.since(last) < BEAT_EVERY);
-        let head = &batch.draft.head;
-        let beat = head.beats.get(&self.inner.place.member);
-        let is_news = self.inner.live.read().is_news || batch.draft.is_news;
-        let is_due = is_news || beat.is_none_or(|beat| beat.members != members);
-        if !is_member || is_early || !is_due || head.vector.0.is_empty() {
-            return Ok(());
-        }
-        self.actor(batch);
-        let vector = batch.draft.head.vector.clone();
-        let op = self.own_op(batch, Act::Beat { vector, members });
-        batch.record(&Record::Op(op))?;
-        batch.has_beat = true;
-        batch.draft.is_news = false;
-        self.last_beat = Some(now);
         Ok(())
     }
 

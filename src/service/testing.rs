@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role};
+use crate::consensus::{FEED, FORWARD, GroupStatus, ProposeError, ReadError, Role, SWITCH};
 use crate::model::{
     ClusterId, Command, GroupId, Incarnation, LeaseId, NodeId, OWNED_KEY, Ownership, Slot,
     SlotRange,
@@ -34,6 +34,7 @@ pub(crate) enum Way {
     Deaf,
 }
 
+mod eventual;
 mod feed;
 mod machine;
 
@@ -406,6 +407,8 @@ impl Transport for FakeTransport {
             inbox.handle(self.node, body).await.unwrap()
         } else if channel == FEED {
             inbox.feed(body).await.unwrap()
+        } else if channel == SWITCH {
+            inbox.switching(body).await.unwrap()
         } else {
             inbox.status()
         };

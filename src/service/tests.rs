@@ -14,6 +14,7 @@ mod locks;
 mod many;
 mod once;
 mod reads;
+mod sides;
 mod spaces;
 mod switching;
 

@@ -1,5 +1,5 @@
 //! Eventual namespaces take writes at every node whatever happens to the others, and come to the same
-//! rows: counters and sets are exact at every node, although nodes are killed and cut off meanwhile.
+//! rows: counters and sets are exact at every node, although nodes are killed and paused meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api};
 use crate::support::chance::{rounds, seeded};
@@ -20,6 +21,8 @@ const CLIENTS: u64 = 4;
 
 /// A client gives up on an answer after so long, and asks again.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Far longer than any node is down or paused here.
+const TRIES_FOR: Duration = Duration::from_secs(120);
 
 const REST: Duration = Duration::from_millis(5);
 
@@ -117,7 +120,11 @@ async fn write(
 
 /// At one node only: a replica cannot know what another one was asked.
 async fn until_done(api: &Api, base: &str, space: &str, once: &str, op: String) {
+    let began = Instant::now();
+    let mut last = String::new();
     loop {
+        let waited = began.elapsed();
+        assert!(waited < TRIES_FOR, "{base} does not take {op} for {waited:?}: {last}");
         let url = format!("{base}/v1/ns/{space}/keys/all");
         let request = api
             .request(Method::PATCH, &url)
@@ -128,9 +135,9 @@ async fn until_done(api: &Api, base: &str, space: &str, once: &str, op: String) 
         match api.send(request).await {
             Ok(answer) if answer.status < 300 => return,
             // Not here yet, overloaded, starting; or nobody is there.
-            Ok(answer) if answer.status == 404 || answer.status >= 500 => {}
+            Ok(answer) if answer.status == 404 || answer.status >= 500 => last = answer.text(),
             Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
-            Err(_silence) => {}
+            Err(silence) => last = format!("{silence:?}"),
         }
         tokio::time::sleep(REST).await;
     }

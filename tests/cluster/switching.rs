@@ -18,7 +18,7 @@ use crate::support::wait::wait_until;
 const CLIENTS: u64 = 3;
 
 /// Keys that are there before, so that copying takes a while.
-const KEYS: u64 = 4_000;
+const KEYS: u64 = 3_000;
 
 /// Keys that clients count in.
 const COUNTERS: u64 = 5;

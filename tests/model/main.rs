@@ -20,6 +20,7 @@
 
 mod asks;
 mod history;
+mod judge;
 mod others;
 mod replica;
 mod rules;

@@ -52,7 +52,12 @@ impl Both {
             Write { key: name, ask, context: Some(context), once: None, value_bytes_max: 99 };
         let actor = Actor { node: at as u64, home: 0, run: 0 };
         let vector = self.ours.head.vector.clone();
-        let act = local(DataType::Mv, &self.ours, Origin { actor, vector: &vector }, &write);
+        let act = local(
+            DataType::Mv,
+            &self.ours,
+            Origin { actor, vector: &vector, witnessed: None },
+            &write,
+        );
         let Ok(Act::Write { key, changes, .. }) = act else { panic!("it is a write") };
         let dot = Dot { actor, counter: vector.of(actor) + 1 };
         self.ours.head.vector.advance(dot);

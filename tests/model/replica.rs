@@ -11,7 +11,7 @@ use tetrarch::model::eventual::digest::{bucket_of, cell_digest, loss_digest};
 use tetrarch::model::eventual::{
     Act, Actor, Beat, Cell, Cells, DataType, Dot, Field, Head, Hlc, HybridClock, LocalError,
     LostRecord, Members, Merge, Op, Origin, Reached, Record, Vector, Write, apply, dot_of,
-    encode_op, finals, local, merge_cell, note_beat, rows, settle, stable,
+    encode_op, local, merge_cell, note_beat, rows, settle,
 };
 
 use crate::rules::Broken;
@@ -55,7 +55,9 @@ pub struct Replica {
     checkpoint: State,
     records: Vec<Bytes>,
     flushed: usize,
-    broken: Broken,
+    /// The list of members under which its beats bear witness.
+    pub(crate) witness: Option<u64>,
+    pub(crate) broken: Broken,
 }
 
 impl Cells for State {
@@ -213,10 +215,11 @@ impl Replica {
             records: Vec::new(),
             flushed: 0,
             broken,
+            witness: None,
         }
     }
 
-    fn log(&mut self, record: Record) {
+    pub(crate) fn log(&mut self, record: Record) {
         let bytes = match &record {
             Record::Op(op) => {
                 let bytes = encode_op(op);
@@ -249,6 +252,7 @@ impl Replica {
         }
         self.state = state;
         self.sync = None;
+        self.witness = None;
         self.clock = HybridClock::new(self.state.head.hlc, 1 << 40);
         if self.broken != Broken::SameActor {
             self.actor.run += 1;
@@ -266,7 +270,7 @@ impl Replica {
         self.flushed = 0;
     }
 
-    fn next_op(&mut self, act: Act, wall_ms: u64) -> Op {
+    pub(crate) fn next_op(&mut self, act: Act, wall_ms: u64) -> Op {
         let hlc = self.clock.tick(wall_ms);
         let counter = self.state.head.vector.of(self.actor) + 1;
         let op = Op { dot: Dot { actor: self.actor, counter }, hlc, act };
@@ -290,7 +294,8 @@ impl Replica {
                 }
             }
         }
-        let origin = Origin { actor: self.actor, vector: &vector };
+        let witnessed = self.witnessed();
+        let origin = Origin { actor: self.actor, vector: &vector, witnessed: witnessed.as_ref() };
         let mut act = local(ty, &self.state, origin, write)?;
         if let (Broken::SweepsNothing, Act::Write { changes, .. }) = (self.broken, &mut act) {
             for change in changes {
@@ -298,11 +303,6 @@ impl Replica {
             }
         }
         Ok(self.next_op(act, wall_ms))
-    }
-
-    pub fn beat(&mut self, wall_ms: u64) -> Op {
-        let vector = self.state.head.vector.clone();
-        self.next_op(Act::Beat { vector, members: self.members.version }, wall_ms)
     }
 
     /// An operation of another one; `false` if it does not follow yet.
@@ -405,50 +405,6 @@ impl Replica {
             cells.push((key.clone(), field, merged));
         }
         self.log(Record::Merge(Merge { cells, lost, ..Merge::default() }));
-    }
-
-    /// Writes down what is lost for good; gives what was new.
-    pub fn settle_losses(&mut self) -> Vec<(Place, Dot)> {
-        let head = &self.state.head;
-        let floor = match self.broken {
-            Broken::FinalEarly => Some(head.vector.clone()),
-            Broken::AnyMembers => {
-                let mut beats = head.beats.clone();
-                beats.values_mut().for_each(|beat| beat.members = self.members.version);
-                stable(&head.vector, &beats, &self.members)
-            }
-            _ => stable(&head.vector, &head.beats, &self.members),
-        };
-        let Some(floor) = floor else { return Vec::new() };
-        let mut lost = Vec::new();
-        for (key, fields) in &self.state.cells {
-            for (field, cell) in fields {
-                for loss in finals(crate::asks::type_of(key).ranks(), cell, &floor) {
-                    let known = self.state.record(key, field, loss.loser);
-                    if known.is_some_and(|known| known.swept || !loss.swept) {
-                        continue;
-                    }
-                    let (dot, by) = (loss.loser, loss.by);
-                    let mark = cell.swept.get(&dot).map(|mark| &mark.version);
-                    let version = mark.or_else(|| cell.live.get(&dot)).expect("it is in the cell");
-                    lost.push(LostRecord {
-                        key: key.clone(),
-                        field: field.clone(),
-                        dot,
-                        hlc: version.hlc,
-                        by,
-                        swept: loss.swept,
-                        content: Some(version.content.clone()),
-                    });
-                }
-            }
-        }
-        let new = lost.iter().map(|lost| ((lost.key.clone(), lost.field.clone()), lost.dot));
-        let new = new.collect();
-        if !lost.is_empty() {
-            self.log(Record::Final(lost));
-        }
-        new
     }
 
     /// Hears of a newer list of members.

@@ -23,6 +23,8 @@ pub enum Broken {
     FinalEarly,
     /// R6: beats count whatever list of members they were written under.
     AnyMembers,
+    /// R6: a write counts as seen what its client knows, however long ago that was swept.
+    SeesLate,
     /// R7: during a state sync operations are applied that will come with it.
     StreamsIntoSync,
     /// Marks are merged as a plain union.
@@ -32,7 +34,7 @@ pub enum Broken {
 }
 
 /// All ways to break it.
-pub const BROKEN: [Broken; 11] = [
+pub const BROKEN: [Broken; 12] = [
     Broken::VectorEarly,
     Broken::NoBaseCheck,
     Broken::RemovesAboveVector,
@@ -41,6 +43,7 @@ pub const BROKEN: [Broken; 11] = [
     Broken::SweepsNothing,
     Broken::FinalEarly,
     Broken::AnyMembers,
+    Broken::SeesLate,
     Broken::StreamsIntoSync,
     Broken::MarksUnion,
     Broken::NarrowsByLive,
@@ -51,12 +54,22 @@ impl Broken {
         matches!(self, Self::ShipsUnflushed | Self::SameActor)
     }
 
-    /// Where a quick look begins: a seed that finds it out is not far. The full number begins at 0.
+    /// Where looking begins: a seed that is known to find it out, so that one history is enough.
     pub const fn first_seed(self) -> u64 {
         match self {
-            Self::AnyMembers => 6470,
-            Self::StreamsIntoSync => 820,
-            _ => 0,
+            Self::AnyMembers => 6_476,
+            Self::StreamsIntoSync => 825,
+            Self::SweepsNothing => 209,
+            Self::RemovesAboveVector => 36,
+            Self::ShipsUnflushed => 35,
+            Self::NarrowsByLive => 32,
+            Self::FinalEarly => 20,
+            Self::MarksUnion => 4,
+            Self::Nothing
+            | Self::VectorEarly
+            | Self::NoBaseCheck
+            | Self::SameActor
+            | Self::SeesLate => 0,
         }
     }
 

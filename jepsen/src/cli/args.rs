@@ -46,6 +46,9 @@ pub(super) struct RunArgs {
     /// How links between nodes are broken
     #[arg(long, value_enum, default_value = "proxy")]
     backend: BackendName,
+    /// What everything between two nodes takes on its way, one way, whatever is broken
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    link_delay: Duration,
     /// How long clients and nemesis are at it
     #[arg(long, default_value = "60s", value_parser = duration)]
     time_limit: Duration,
@@ -107,6 +110,7 @@ impl RunArgs {
                     BackendName::Proxy => Backend::Proxy,
                     BackendName::Namespaces => Backend::Namespaces,
                 },
+                link_delay: self.link_delay,
                 flags: self.serve_flag.clone(),
                 environment: self.serve_env.clone(),
             }

@@ -69,7 +69,7 @@ async fn seats(options: &ClusterOptions) -> Result<Cluster, ClusterError> {
         flags: options.flags.clone(),
         environment: options.environment.clone(),
     });
-    let (crew, links) = (Crew::default(), Links::new(options.nodes));
+    let (crew, links) = (Crew::default(), Links::of_length(options.nodes, options.link_delay));
     let mut places = BTreeMap::new();
     let namespaces = match options.backend {
         Backend::Proxy => None,

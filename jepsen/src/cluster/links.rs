@@ -76,6 +76,8 @@ pub struct LinkCounts {
 /// A direction between two nodes.
 #[derive(Debug)]
 pub(super) struct Link {
+    /// What everything takes at least, whatever else is set: the length of the cable.
+    length: Duration,
     settings: watch::Sender<Settings>,
     passed: AtomicU64,
     withheld: AtomicU64,
@@ -84,8 +86,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    fn new() -> Self {
+    fn new(length: Duration) -> Self {
         Self {
+            length,
             settings: watch::Sender::new(Settings::default()),
             passed: AtomicU64::new(0),
             withheld: AtomicU64::new(0),
@@ -96,6 +99,11 @@ impl Link {
 
     pub(super) fn settings(&self) -> Settings {
         *self.settings.borrow()
+    }
+
+    /// Whether it passes everything at once, as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.length.is_zero() && self.settings().shape.is_plain()
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Settings> {
@@ -139,7 +147,7 @@ impl Link {
         let spread = u64::try_from(shape.jitter.as_micros()).unwrap_or(u64::MAX / 4);
         let (lost, twice, overtakes) = (rng.u32(..1000), rng.u32(..1000), rng.u32(..1000));
         let early = Duration::from_micros(rng.u64(0..=spread.saturating_mul(2)));
-        let delay = (shape.delay + early).saturating_sub(shape.jitter);
+        let delay = self.length + (shape.delay + early).saturating_sub(shape.jitter);
         Fate {
             delay,
             lost: lost < shape.loss,
@@ -174,9 +182,14 @@ pub(super) struct Links {
 impl Links {
     /// Links between all nodes, in both directions.
     pub(super) fn new(nodes: u32) -> Self {
+        Self::of_length(nodes, Duration::ZERO)
+    }
+
+    /// Links on which everything takes at least so long, always.
+    pub(super) fn of_length(nodes: u32, length: Duration) -> Self {
         let pairs = (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to)));
         let apart = pairs.filter(|(from, to)| from != to);
-        Self { all: Arc::new(apart.map(|pair| (pair, Link::new())).collect()) }
+        Self { all: Arc::new(apart.map(|pair| (pair, Link::new(length))).collect()) }
     }
 
     pub(super) fn get(&self, from: u32, to: u32) -> Option<&Link> {
@@ -199,6 +212,17 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_link_stays_long_when_everything_is_healed() {
+        let links = Links::of_length(2, Duration::from_millis(80));
+        let link = links.get(1, 2).unwrap();
+        link.set_shape(Shape { delay: Duration::from_millis(5), ..Shape::default() });
+        assert_eq!(link.fate().delay, Duration::from_millis(85));
+        links.clear();
+        assert_eq!(link.fate().delay, Duration::from_millis(80));
+        assert!(!link.is_plain());
+    }
 
     #[test]
     fn the_same_seed_makes_the_same_fates() {

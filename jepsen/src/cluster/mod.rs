@@ -23,6 +23,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -87,6 +88,8 @@ pub struct ClusterOptions {
     pub flags: Vec<String>,
     /// Environment of the servers, on top of an environment without any `TETRARCH_*`.
     pub environment: Vec<(String, String)>,
+    /// What everything between two nodes takes on its way, always.
+    pub link_delay: Duration,
     /// Each node's data on a file system of its own, so that its power can be cut. Needs root.
     pub own_disks: bool,
     /// Each node under the fault shim, so that its disk can fail and its wall clock can be moved.

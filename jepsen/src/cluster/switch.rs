@@ -92,13 +92,13 @@ fn pass(frame: &[u8], link: &Link, queue: &mpsc::Sender<Late>, ports: &Ports, to
     }
     // What waits goes first, also when the link has become plain meanwhile.
     let is_idle = queue.capacity() == queue.max_capacity();
-    if settings.shape.is_plain() && is_idle {
+    if link.is_plain() && is_idle {
         link.count_passed(frame.len());
         return send(ports, to, frame);
     }
     let fate = link.fate();
     let is_slow = settings.shape.bytes_per_second.is_some() || !fate.delay.is_zero();
-    if fate.lost || fate.twice || fate.overtakes || is_slow {
+    if !settings.shape.is_plain() && (fate.lost || fate.twice || fate.overtakes || is_slow) {
         link.count_treated(frame.len());
     }
     if fate.lost {

@@ -13,8 +13,10 @@ use super::{Effect, Fault, aim, map, nodes, word};
 use crate::cluster::{ClockFault, Cluster, Miss};
 use crate::history::Value;
 
-/// What a clock does.
-pub(super) const VARIANTS: &[&str] = &["jump", "strobe", "drift"];
+/// What a clock does that chance chooses from.
+const USUAL: usize = 3;
+/// All that it can do: those that are off by exactly so much, ahead or behind, by name only.
+pub(super) const VARIANTS: &[&str] = &["jump", "strobe", "drift", "5s", "1h"];
 
 /// A node under load reads the time far more often than this.
 const BITES_WITHIN: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ impl Fault for Clock {
     }
 
     async fn begin(&mut self, cluster: &Cluster, rng: &mut Rng) -> Effect {
-        let kind = aim::variant(self.fixed, VARIANTS, rng);
+        let kind = aim::variant(self.fixed, VARIANTS.get(..USUAL).unwrap_or(VARIANTS), rng);
         let mut targets = aim::shuffled(cluster, rng);
         targets.truncate(rng.usize(1..=targets.len().max(1)));
         let mut before = 0;
@@ -97,9 +99,27 @@ fn fault(kind: &str, rng: &mut Rng) -> ClockFault {
     let rate = rng.i64(-900_000..4_000_000);
     let period = Duration::from_millis(rng.u64(1..1000));
     let right = ClockFault::default();
+    let exactly = |size: i64| ClockFault { offset_ms: size * jump.signum(), ..right };
     match kind {
+        "5s" => exactly(5_000),
+        "1h" => exactly(3_600_000),
         "jump" => ClockFault { offset_ms: jump, ..right },
         "strobe" => ClockFault { strobe_ms: jump, strobe_period: period, ..right },
         _ => ClockFault { rate_ppm: rate, ..right },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_off_by_exactly_what_a_plan_names_ahead_and_behind() {
+        let mut rng = Rng::with_seed(1);
+        for (kind, size) in [("5s", 5_000), ("1h", 3_600_000)] {
+            let offsets: std::collections::BTreeSet<i64> =
+                (0..50).map(|_| fault(kind, &mut rng).offset_ms).collect();
+            assert_eq!(offsets.into_iter().collect::<Vec<_>>(), [-size, size]);
+        }
     }
 }

@@ -13,10 +13,15 @@ use super::{Effect, Fault, aim, map, nodes, word};
 use crate::cluster::{Block, Cluster};
 use crate::history::Value;
 
-/// Shapes of partitions. `leaders` cuts off the node that leads most, `elected` the one that has just
-/// taken over from it.
-pub(super) const VARIANTS: &[&str] =
-    &["one", "majority", "halves", "bridge", "ring", "one-way", "flapping", "leaders", "elected"];
+/// Shapes of partitions that chance chooses from. `leaders` cuts off the node that leads most, `elected`
+/// the one that has just taken over from it.
+const USUAL: usize = 9;
+/// All shapes: of `alone`, which leaves nobody with anybody, a plan must say the name, since nothing but
+/// eventual namespaces can do anything then.
+pub(super) const VARIANTS: &[&str] = &[
+    "one", "majority", "halves", "bridge", "ring", "one-way", "flapping", "leaders", "elected",
+    "alone",
+];
 
 /// What was under way when a link was blocked has passed by then.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -87,7 +92,7 @@ impl Fault for Partition {
     }
 
     async fn begin(&mut self, cluster: &Cluster, rng: &mut Rng) -> Effect {
-        self.shape = aim::variant(self.fixed, VARIANTS, rng);
+        self.shape = aim::variant(self.fixed, VARIANTS.get(..USUAL).unwrap_or(VARIANTS), rng);
         self.block = if rng.u8(..4) == 0 { Block::Cut } else { Block::Stall };
         let all = aim::shuffled(cluster, rng);
         if all.len() < 2 {
@@ -185,6 +190,7 @@ fn cuts(shape: &str, all: &[u32]) -> Cuts {
         // The first node sees both halves of the others, which do not see each other.
         "bridge" => apart(rest.get(..rest.len() / 2).unwrap_or_default(), rest),
         "ring" => ring(all),
+        "alone" => all.iter().flat_map(|node| apart(&[*node], all)).collect(),
         // What the first node sends arrives nowhere; it hears everybody.
         "one-way" => rest.iter().map(|to| (*first, *to)).collect(),
         _ => apart(&[*first], all),
@@ -228,6 +234,8 @@ mod tests {
         let bridge = cuts("bridge", &five);
         assert_eq!(sees(&bridge, &five, 3).len(), 5, "the bridge sees everybody");
         assert_eq!(sees(&bridge, &five, 1), [3, 1, 5]);
+        let alone = cuts("alone", &five);
+        assert!(five.iter().all(|node| sees(&alone, &five, *node) == [*node]));
         let one_way = cuts("one-way", &five);
         assert_eq!(one_way.len(), 4);
         assert!(one_way.iter().all(|(from, _)| *from == 3));

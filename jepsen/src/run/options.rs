@@ -20,6 +20,8 @@ pub enum Target {
         nodes: u32,
         /// How links are broken.
         backend: Backend,
+        /// What everything between two nodes takes on its way, always.
+        link_delay: Duration,
         /// More flags of `serve`.
         flags: Vec<String>,
         /// Environment of the servers.
@@ -104,13 +106,16 @@ impl TestOptions {
         ];
         match &self.target {
             Target::Attach(urls) => words.push(format!("--attach {}", urls.join(","))),
-            Target::Start { binary, nodes, backend, flags, environment } => {
+            Target::Start { binary, nodes, backend, link_delay, flags, environment } => {
                 let backend = match backend {
                     Backend::Proxy => "proxy",
                     Backend::Namespaces => "namespaces",
                 };
                 words.push(format!("--binary {}", binary.display()));
                 words.push(format!("--nodes {nodes} --backend {backend}"));
+                if !link_delay.is_zero() {
+                    words.push(format!("--link-delay {}s", link_delay.as_secs_f64()));
+                }
                 words.extend(flags.iter().map(|flag| format!("--serve-flag={flag}")));
                 let pairs = environment.iter();
                 words.extend(pairs.map(|(name, value)| format!("--serve-env {name}={value}")));
@@ -168,6 +173,7 @@ mod tests {
                 binary: "target/release/tetrarch".into(),
                 nodes: 5,
                 backend: Backend::Proxy,
+                link_delay: Duration::from_millis(40),
                 flags: vec!["--groups=8".into()],
                 environment: vec![("A".into(), "b".into())],
             },
@@ -185,8 +191,8 @@ mod tests {
         assert_eq!(
             options.replay(),
             "tetrarch-jepsen test -w register -n partition,kill --binary target/release/tetrarch \
-             --nodes 5 --backend proxy --serve-flag=--groups=8 --serve-env A=b --time-limit 1.5s \
-             --concurrency 20 --rate 500 --seed 7 --interval 5s --request-timeout 5s --recovery 60s"
+             --nodes 5 --backend proxy --link-delay 0.04s --serve-flag=--groups=8 --serve-env A=b \
+             --time-limit 1.5s --concurrency 20 --rate 500 --seed 7 --interval 5s --request-timeout 5s --recovery 60s"
         );
     }
 }

@@ -46,6 +46,11 @@ impl Findings {
         self.counts.get(kind).copied().unwrap_or(0)
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// The verdict: invalid with anomalies, else `fine`. Without anything judged it is unknown.
     pub(crate) fn verdict(
         mut self,

@@ -143,7 +143,7 @@ pub fn all() -> Vec<Box<dyn Workload>> {
 
 /// Controls: workloads that must be found invalid, and hence are in no table.
 pub fn controls() -> Vec<Box<dyn Workload>> {
-    vec![Box::new(stale::RegisterStale::default())]
+    vec![Box::new(stale::RegisterStale::default()), Box::new(eventual::loss::Loss::blind())]
 }
 
 /// A fresh workload or control by its name on the command line.

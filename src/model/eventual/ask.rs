@@ -120,6 +120,9 @@ pub struct Origin<'a> {
     pub actor: Actor,
     /// What is applied here.
     pub vector: &'a Vector,
+    /// What it has told others that it has, if by that alone nobody can have judged anything above it
+    /// ([`bears_witness()`](super::fate::bears_witness)).
+    pub witnessed: Option<&'a Vector>,
 }
 
 /// Why a write was refused.

@@ -98,6 +98,27 @@ pub fn stable(own: &Vector, beats: &BTreeMap<Member, Beat>, members: &Members) -
     Some(least)
 }
 
+/// Whether nobody calls a loss final of which a beat that `me` writes now, with this vector, does not
+/// know: under this list of members because `me` is among them, under an older one because whoever was
+/// judged by then has been heard since, with all that it had. Only then may a write count a version as
+/// seen that is not shown any more.
+pub fn bears_witness(
+    me: Member,
+    own: &Vector,
+    beats: &BTreeMap<Member, Beat>,
+    members: &Members,
+) -> bool {
+    let mut others = members.all.iter().filter(|member| **member != me);
+    members.all.contains(&me)
+        && others.all(|member| {
+            beats.get(member).is_some_and(|beat| {
+                beat.members == members.version
+                    && own.covers(beat.dot)
+                    && own.includes(&beat.vector)
+            })
+        })
+}
+
 /// A version that lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Loss {

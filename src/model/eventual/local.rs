@@ -7,9 +7,10 @@
 //!   sync, stay beside the new one and sort themselves out.
 //! * R5: a write to a register of which only the winner is shown removes all of the others too. They
 //!   are lost, and that is on record.
-//! * A version counts as seen only if it is shown here at this moment. A client may know one from
-//!   elsewhere that is swept or outranked here already; counting it as seen now could contradict a
-//!   final verdict.
+//! * A version counts as seen if it is shown here at this moment, or if the client says that it knows it
+//!   and nobody can have called its loss final yet: no beat of this node knows of it. A client may
+//!   know one that is swept or outranked here already; counting it as seen later than that could
+//!   contradict a final verdict (rule R6).
 //!
 //! Promises: a function of its arguments. Relies on its caller to give the operation the next dot of
 //! the actor, and a stamp above all that it has observed.
@@ -116,12 +117,25 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Counts as seen what the client knows although it was swept meanwhile.
+    fn clear_marks(&mut self, field: &Field, cell: &Cell, seen: impl Fn(Dot) -> bool) {
+        let swept = cell.swept.keys().filter(|dot| !cell.live.contains_key(*dot));
+        let known = swept.filter(|dot| self.origin.vector.covers(**dot) && seen(**dot));
+        let removes: Vec<Removed> = known.map(|dot| Removed { dot: *dot, seen: true }).collect();
+        if !removes.is_empty() {
+            self.change(field).removes.extend(removes);
+        }
+    }
+
     /// Puts a content that stands on the versions that were seen.
     pub(super) fn put(&mut self, field: &Field, cell: Option<&Cell>, content: Content) {
         let is_value = matches!(content, Content::Value { .. });
         let actor = self.origin.actor;
         let change = self.change(field);
-        let lineage = |removed: &Removed| cell?.live.get(&removed.dot).map(|v| v.lineage);
+        let lineage = |removed: &Removed| {
+            let swept = || cell?.swept.get(&removed.dot).map(|mark| &mark.version);
+            cell?.live.get(&removed.dot).or_else(swept).map(|version| version.lineage)
+        };
         let under = change.removes.iter().filter(|removed| removed.seen).filter_map(lineage).max();
         let before = cell.and_then(|cell| cell.writes.get(&actor)).copied().unwrap_or(0);
         change.put = Some(Put {
@@ -193,7 +207,13 @@ fn register<V: Cells>(
     if let Some(cell) = &cell {
         if ty.ranks() {
             let shown = cell.winner().map(|(dot, _)| dot);
-            draft.clear(&field, cell, |dot| Some(dot) == shown && known(dot));
+            let origin = draft.origin;
+            let late = |dot: Dot| {
+                let is_named = write.context.as_ref().is_some_and(|dots| dots.contains(&dot));
+                is_named && origin.witnessed.is_some_and(|witnessed| !witnessed.covers(dot))
+            };
+            draft.clear(&field, cell, |dot| (Some(dot) == shown && known(dot)) || late(dot));
+            draft.clear_marks(&field, cell, late);
         } else if write.context.is_some() || value.is_none() {
             draft.clear(&field, cell, |_| true);
             draft.change(&field).removes.retain(|removed| known(removed.dot));

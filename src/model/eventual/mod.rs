@@ -37,7 +37,7 @@ pub use ask::{Ask, DataType, FieldAsk, FieldEdit, LocalError, Origin, Refusal, W
 pub use cell::{Cell, Content, Swept, Version};
 pub use clock::HybridClock;
 pub use dot::{Actor, Dot, Hlc, Vector};
-pub use fate::{Beat, Fate, Loss, Member, Members, fate, finals, note_beat, stable};
+pub use fate::{Beat, Fate, Loss, Member, Members, bears_witness, fate, finals, note_beat, stable};
 pub use local::{Cells, local};
 pub use merge::{merge_cell, settle};
 pub use op::{Act, CellChange, Field, FieldKind, Op, Put, Removed};

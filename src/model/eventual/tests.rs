@@ -57,7 +57,7 @@ impl Desk {
     ) -> Result<Op, Refusal> {
         let write = Write { key: Bytes::new(), ask, context, once: None, value_bytes_max: 1000 };
         let actor = Actor { node: self.node, home: 1, run: 1 };
-        let origin = Origin { actor, vector: &self.vector };
+        let origin = Origin { actor, vector: &self.vector, witnessed: None };
         let act = local(ty, self, origin, &write).map_err(|error| match error {
             LocalError::Refused(refusal) => refusal,
             LocalError::View(never) => match never {},

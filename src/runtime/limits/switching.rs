@@ -13,7 +13,7 @@ pub const SWITCH_CALL_MAX: Duration = Duration::from_secs(3);
 pub const SWITCH_STEP_MAX: Duration = Duration::from_secs(10);
 
 /// Keys that are copied at a time; with the next one the memory that a switch takes.
-pub const SWITCH_PAGE_KEYS: usize = 512;
+pub const SWITCH_PAGE_KEYS: usize = 2048;
 
 /// About so many bytes are copied at a time.
 pub const SWITCH_PAGE_BYTES: usize = 1024 * 1024;

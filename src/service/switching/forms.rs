@@ -96,7 +96,7 @@ impl Planting {
         let value_bytes_max = self.value_bytes_max;
         let write = Write { key, ask, context: None, once: None, value_bytes_max };
         let vector = Vector([(self.actor, nth.saturating_sub(1))].into());
-        let origin = Origin { actor: self.actor, vector: &vector };
+        let origin = Origin { actor: self.actor, vector: &vector, witnessed: None };
         let act = match local(self.data_type, &Empty, origin, &write) {
             Ok(act) => act,
             Err(LocalError::Refused(refusal)) => return Err(refusal.to_string()),

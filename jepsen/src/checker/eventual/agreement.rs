@@ -48,7 +48,6 @@ impl Checker for Agreement {
                     spaces.entry(data_type).or_default().push(rows);
                 }
                 "state" | "items" => {
-                    compared += 1;
                     let place = (event.f.as_str(), text(&event.value, 1).unwrap_or_default());
                     contents.entry(place).or_default().push(event);
                 }
@@ -56,7 +55,7 @@ impl Checker for Agreement {
             }
         }
         for (place, nodes) in &contents {
-            same_contents(*place, nodes, &mut findings);
+            compared += same_contents(*place, nodes, &mut findings);
         }
         for (space, nodes) in &spaces {
             compared += compare(space, nodes, &mut findings);
@@ -121,9 +120,9 @@ fn rows<'a>(event: &'a Event, findings: &mut Findings) -> Rows<'a> {
     Rows { node, event, keys }
 }
 
-/// Compares whole contents.
-fn same_contents((f, data_type): (&str, &str), nodes: &[&Event], findings: &mut Findings) {
-    let Some((first, others)) = nodes.split_first() else { return };
+/// Compares whole contents with the first node's; how often.
+fn same_contents((f, data_type): (&str, &str), nodes: &[&Event], findings: &mut Findings) -> u64 {
+    let Some((first, others)) = nodes.split_first() else { return 0 };
     for other in others.iter().filter(|other| at(&other.value, 2) != at(&first.value, 2)) {
         let words = format!(
             "the {f} of {data_type} at node {} is not that at node {}",
@@ -132,6 +131,7 @@ fn same_contents((f, data_type): (&str, &str), nodes: &[&Event], findings: &mut 
         );
         findings.add("replicas-differ", words, [first.index, other.index]);
     }
+    u64::try_from(others.len()).unwrap_or(u64::MAX)
 }
 
 /// Compares all nodes with the first; how many keys were compared.
@@ -200,7 +200,8 @@ mod tests {
         let said = Value::list([1.into(), "set".into(), "converged".into()]);
         let members = Value::list([Value::list([1.into(), "a".into()])]);
         script.operation("converge", 1, Kind::Ok, said).with("members", members);
-        for (node, found) in [(1, Validity::Valid), (2, Validity::Valid), (3, Validity::Invalid)] {
+        for (node, found) in [(1, Validity::Unknown), (2, Validity::Valid), (3, Validity::Invalid)]
+        {
             let contents = if node == 3 { vec![1_i64] } else { vec![1, 2] };
             let value = Value::list([Value::Int(node), "set".into(), contents.into()]);
             script.operation("items", 1, Kind::Ok, value);

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::doubts::Doubts;
 use crate::checker::{Budget, Checker};
 use crate::history::{Event, History, Kind, Operation, Value};
+use crate::report::windows;
 use crate::verdict::Verdict;
 use crate::workload::finding::{Findings, at, ended, extra, number, shows, text};
 
@@ -71,6 +72,14 @@ impl Checker for Deletions {
         let figures = json!({
             "items": items.len(), "deletions": deleted, "state_syncs": whole, "state_syncs_cut": cut,
         });
+        // A state sync that never ran brings nothing back: whoever breaks nodes wants to see one.
+        let broken = windows(history).iter().any(|window| window.bites() && window.name != "heal");
+        let untried = broken && !syncs.is_empty() && whole + cut == 0;
+        if untried && findings.is_empty() {
+            let words =
+                "faults were in force, and no state sync ran that could bring anything back";
+            return Verdict::unknown(self.name(), words).with_figures(figures);
+        }
         findings.verdict(self.name(), judged, fine, figures)
     }
 }

@@ -53,7 +53,7 @@ impl Doubts {
 }
 
 /// The nodes that a fault names.
-fn nodes(value: &Value) -> Vec<i64> {
+pub(super) fn nodes(value: &Value) -> Vec<i64> {
     match value {
         Value::List(items) => items.iter().filter_map(Value::as_int).collect(),
         Value::Map(pairs) => {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::doubts::Doubts;
+use super::loss_model;
 use super::record::{Key, keys};
 use crate::checker::{Budget, Checker};
 use crate::history::{Event, History, Kind, Value};
@@ -74,7 +75,7 @@ impl Checker for Fates {
             }
             bounds.add(
                 record,
-                |receipt| end.fate(*key, receipt),
+                |receipt| end.said(*key, receipt).map(|fate| (fate.word, fate.by)),
                 end.current(*key),
                 &end.recorded(),
             );
@@ -94,8 +95,9 @@ impl Checker for Fates {
             "uncertain": count(|write| write.kind == Kind::Ok && !write.is_certain()),
             "direct_loss": direct, "effective_loss": said,
             "effective_at_least": bounds.least, "effective_at_most": bounds.most,
-            "direct_percent": percent(direct, acknowledged),
-            "effective_percent": percent(usize::try_from(said.unwrap_or(0)).unwrap_or(0), acknowledged),
+            "direct_percent": percent(wide(direct), wide(acknowledged)),
+            "effective_percent": percent(said.unwrap_or(0), wide(acknowledged)),
+            "model": loss_model::of(history, &keys),
             "restored": end.restored.iter().filter(|event| text_of(event).is_some()).count(),
         });
         let own = if bounds.least == bounds.most {
@@ -113,20 +115,28 @@ impl Checker for Fates {
     }
 }
 
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 fn text_of(event: &Event) -> Option<i64> {
     at(&event.value, 2).as_int()
 }
 
-fn percent(part: usize, whole: usize) -> f64 {
-    let of = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
+/// Of a hundred, with two digits behind the point.
+pub(super) fn percent(part: u64, whole: u64) -> f64 {
+    let of = |count: u64| u32::try_from(count).map_or(f64::MAX, f64::from);
     (10_000.0 * of(part) / of(whole.max(1))).round() / 100.0
 }
 
 impl<'a> End<'a> {
     /// What the first node that was asked says.
-    fn fate(&self, key: i64, receipt: &str) -> Option<&str> {
-        let said = self.fates.get(&(key, receipt))?;
-        said.first().map(|(_, fate)| fate.word)
+    fn said<'s>(&'s self, key: i64, receipt: &'s str) -> Option<&'s Fate<'s>> {
+        self.fates.get(&(key, receipt))?.first().map(|(_, fate)| fate)
+    }
+
+    fn fate<'s>(&'s self, key: i64, receipt: &'s str) -> Option<&'s str> {
+        self.said(key, receipt).map(|fate| fate.word)
     }
 
     fn current(&self, key: i64) -> Option<&'a str> {
@@ -196,6 +206,11 @@ fn one_current(key: i64, record: &Key<'_>, end: &End<'_>, findings: &mut Finding
             let words = format!("{receipt} of key {key} is current, and {current:?} is shown");
             findings.add("current-and-not-shown", words, shows([&write.operation]));
         }
+        let fate = end.fate(key, receipt).filter(|_| current == Some(receipt));
+        if let Some(fate) = fate.filter(|fate| *fate != "current") {
+            let words = format!("{receipt} of key {key} is shown, and its fate is {fate}");
+            findings.add("shown-and-not-current", words, shows([&write.operation]));
+        }
     }
 }
 
@@ -203,6 +218,14 @@ fn one_current(key: i64, record: &Key<'_>, end: &End<'_>, findings: &mut Finding
 fn accounted(key: i64, record: &Key<'_>, place: usize, end: &End<'_>, findings: &mut Findings) {
     let Some(write) = record.writes.get(place) else { return };
     let Some(said) = write.receipt.and_then(|receipt| end.fates.get(&(key, receipt))) else {
+        // Who lost all nodes before the end has asked nothing.
+        if write.kind == Kind::Ok && !end.fates.is_empty() {
+            let words = format!(
+                "write {} of key {key} was acknowledged, and no node was asked",
+                write.value
+            );
+            findings.add("unaccounted", words, shows([&write.operation]));
+        }
         return;
     };
     let receipt = write.receipt.unwrap_or_default();

@@ -7,9 +7,12 @@
 
 mod agreement;
 mod availability;
+mod cut_off;
 mod deletions;
 mod doubts;
 mod fates;
+mod heard;
+mod loss_model;
 mod merging;
 mod record;
 mod written;

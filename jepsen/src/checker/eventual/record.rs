@@ -9,6 +9,9 @@
 //! knew them already; without rivals its parent is certain. A node knows what it took, what it showed,
 //! and, since a write is never applied before what it replaces, all that these had been shown.
 //!
+//! Answers name what their node had heard of (`heard`): rivals are only those that it had not heard of when
+//! it showed something to the writer, and had heard of when it had written.
+//!
 //! A rival may have been sent long before and still not be there, as while links are cut. So rivals are
 //! left out of which it is proved that they had not come: a node that shows what a write `y` has certainly
 //! replaced does not have `y`, and hence nothing that was sent later to `y`'s node, since each node's
@@ -20,9 +23,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::doubts::Doubts;
+use super::heard::{Dot, Heard};
 use crate::history::{Event, History, Kind, Operation, Value};
 use crate::report::{Outcome, windows};
-use crate::workload::finding::{at, ended, extra, extra_number};
+use crate::workload::finding::{at, ended, extra, extra_number, text};
 
 /// A write that was not refused.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub(super) struct Write<'a> {
     /// The write that it was shown.
     pub(super) shown: Option<usize>,
     /// Whether it said so.
-    context: bool,
+    pub(super) context: bool,
     /// Which others may have come in between.
     pub(super) rivals: BTreeSet<usize>,
 }
@@ -47,7 +51,7 @@ impl Write<'_> {
     }
 
     /// When it was sent, or soon before.
-    fn sent(&self) -> u64 {
+    pub(super) fn sent(&self) -> u64 {
         let told = self.operation.complete.and_then(|event| extra_number(event, "sent-us"));
         let nanos = told.unwrap_or(0).saturating_mul(1000);
         self.operation.invoke.time.saturating_add(nanos)
@@ -102,9 +106,16 @@ pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, K
             glances.entry(key).or_default().push(Glance { began, time: event.time, node, shown });
         }
     }
+    for event in history.events.iter().filter(|e| e.f == "shown" && e.kind == Kind::Ok) {
+        let (key, value) = (at(&event.value, 1).as_int(), at(&event.value, 3).as_int());
+        if let (Some(key), Some(value)) = (key.and_then(|key| keys.get_mut(&key)), value) {
+            key.name(value, text(&event.value, 2));
+        }
+    }
     for (key, known) in &mut keys {
         known.find_parents();
         known.find_rivals(glances.get(key).map(Vec::as_slice).unwrap_or_default());
+        known.ask_vectors();
     }
     if doubts.is_empty() && !starts_again(history) {
         for _ in 0..ROUNDS {
@@ -118,7 +129,7 @@ pub(super) fn keys<'a>(history: &'a History, doubts: &Doubts) -> BTreeMap<i64, K
 /// What is certain once makes more certain.
 const ROUNDS: usize = 3;
 /// Faults after which all writers are who they were.
-const KEEPING: &[&str] = &["partition", "packet", "pause", "clock", "heal"];
+const KEEPING: &[&str] = &["partition", "packet", "pause", "clock", "heal", "link-delay"];
 
 /// Whether nodes may have been started again.
 fn starts_again(history: &History) -> bool {
@@ -209,10 +220,13 @@ enum Step {
 impl<'a> Key<'a> {
     /// The write that an answer had shown; its receipt is known from now on.
     fn shown_by(&mut self, event: &'a Event) -> Option<usize> {
-        let receipt = extra(event, "shown").as_text()?;
-        let place = self.values.get(&extra(event, "shown-value").as_int()?).copied()?;
-        let write = self.writes.get_mut(place)?;
-        write.receipt.get_or_insert(receipt);
+        self.name(extra(event, "shown-value").as_int()?, extra(event, "shown").as_text())
+    }
+
+    /// Names the write of a value, which got no answer perhaps.
+    fn name(&mut self, value: i64, receipt: Option<&'a str>) -> Option<usize> {
+        let place = self.values.get(&value).copied()?;
+        self.writes.get_mut(place)?.receipt.get_or_insert(receipt?);
         Some(place)
     }
 
@@ -285,6 +299,23 @@ impl<'a> Key<'a> {
 }
 
 impl Key<'_> {
+    /// Leaves out rivals that the node had heard of when it showed something, and those that it had not
+    /// heard of when it had written.
+    fn ask_vectors(&mut self) {
+        let dots: Vec<Option<Dot>> =
+            self.writes.iter().map(|write| write.receipt.and_then(Dot::read)).collect();
+        for write in self.writes.iter_mut().filter(|write| write.kind == Kind::Ok) {
+            let heard = |name| told(&write.operation, name)?.as_text().and_then(Heard::read);
+            let (Some(before), Some(after)) = (heard("heard-before"), heard("heard")) else {
+                continue;
+            };
+            write.rivals.retain(|rival| match dots.get(*rival).copied().flatten() {
+                Some(dot) => after.has(dot) && !before.has(dot),
+                None => true,
+            });
+        }
+    }
+
     /// Notes a rival, unless it is of the same node, whose writers take turns.
     fn add_rival(&mut self, place: usize, rival: usize) {
         let takes_turns = |rival: &Write<'_>, write: &Write<'_>| {
@@ -344,100 +375,4 @@ impl Unseen {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workload::tests_history::Script;
-
-    /// A write at a node that was shown another one, or nothing.
-    fn write(script: &mut Script, value: i64, at_node: u32, shown: Option<i64>) {
-        let task = Value::keyed(1, value);
-        let event = script.operation("write", task.clone(), Kind::Ok, task);
-        event.node = Some(at_node);
-        event.with("receipt", format!("r{value}")).with("context", shown.is_some());
-        if let Some(shown) = shown {
-            event.with("shown", format!("r{shown}")).with("shown-value", shown);
-        }
-    }
-
-    fn record(script: &Script) -> Vec<(Option<usize>, Vec<usize>)> {
-        let history = script.history();
-        let keys = keys(&history, &Doubts::default());
-        let writes = &keys[&1].writes;
-        writes.iter().map(|w| (w.shown, w.rivals.iter().copied().collect())).collect()
-    }
-
-    #[test]
-    fn one_node_alone_leaves_no_doubt() {
-        let mut script = Script::default();
-        write(&mut script, 10, 1, None);
-        write(&mut script, 11, 1, Some(10));
-        write(&mut script, 12, 1, Some(11));
-        assert_eq!(record(&script), [(None, vec![]), (Some(0), vec![]), (Some(1), vec![])]);
-    }
-
-    #[test]
-    fn a_write_of_another_node_is_a_rival_until_the_node_is_known_to_have_it() {
-        let mut script = Script::default();
-        write(&mut script, 10, 1, None);
-        write(&mut script, 20, 2, None);
-        write(&mut script, 11, 1, Some(10));
-        // Node 1 shows node 2's write, so that it is none for this or for later ones.
-        write(&mut script, 12, 1, Some(20));
-        write(&mut script, 13, 1, Some(12));
-        let found = record(&script);
-        assert_eq!(found[1], (None, vec![0]));
-        assert_eq!(found[2], (Some(0), vec![1]));
-        assert_eq!(found[3], (Some(1), vec![]));
-        assert_eq!(found[4], (Some(3), vec![]));
-    }
-
-    #[test]
-    fn what_a_known_write_stands_on_is_known() {
-        let mut script = Script::default();
-        write(&mut script, 20, 2, None);
-        write(&mut script, 21, 2, Some(20));
-        let read =
-            script.operation("read", Value::keyed(1, Value::Nil), Kind::Ok, Value::keyed(1, 21));
-        read.with("shown", "r21").with("shown-value", 21);
-        write(&mut script, 10, 1, Some(21));
-        assert_eq!(record(&script)[2], (Some(1), vec![]));
-    }
-
-    #[test]
-    fn a_rival_that_had_not_come_is_none() {
-        let mut script = Script::default();
-        write(&mut script, 10, 1, None);
-        // Node 2's first write replaces 10 for certain; its second one is sent later.
-        write(&mut script, 20, 2, Some(10));
-        write(&mut script, 21, 2, Some(20));
-        write(&mut script, 11, 1, Some(10));
-        assert_eq!(record(&script)[3], (Some(0), vec![1, 2]));
-        // Another key: node 1 still shows what node 2 has replaced there before.
-        let mut other = Script::default();
-        let mut keyed = |value: i64, at_node: u32, shown: Option<i64>, key: i64| {
-            write(&mut other, value, at_node, shown);
-            for event in other.last_two() {
-                event.value = Value::keyed(key, value);
-            }
-        };
-        keyed(50, 1, None, 2);
-        keyed(51, 2, Some(50), 2);
-        keyed(10, 1, None, 1);
-        keyed(20, 2, Some(10), 1);
-        keyed(11, 1, Some(10), 1);
-        keyed(52, 1, Some(50), 2);
-        let history = other.history();
-        let keys = keys(&history, &Doubts::default());
-        assert_eq!(keys[&1].writes[2].rivals, BTreeSet::new());
-    }
-
-    #[test]
-    fn a_write_without_an_answer_is_a_rival_for_ever() {
-        let mut script = Script::default();
-        write(&mut script, 10, 1, None);
-        let task = Value::keyed(1, 99);
-        script.operation("write", task.clone(), Kind::Info, task);
-        write(&mut script, 11, 1, Some(10));
-        assert_eq!(record(&script)[2], (Some(0), vec![1]));
-    }
-}
+mod tests;

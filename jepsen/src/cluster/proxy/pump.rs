@@ -129,12 +129,14 @@ fn lateness(link: Option<&Link>, piece: &Piece) -> Duration {
     if settings.block != Block::Open {
         link.count_withheld(bytes.len());
     }
-    if settings.shape.is_plain() {
+    if link.is_plain() {
         return Duration::ZERO;
     }
     let fate = link.fate();
     let late = fate.delay + if fate.lost { RETRANSMISSION } else { Duration::ZERO };
-    if !late.is_zero() || settings.shape.bytes_per_second.is_some() {
+    // How long the cable is counts as no treatment.
+    if !settings.shape.is_plain() && (!late.is_zero() || settings.shape.bytes_per_second.is_some())
+    {
         link.count_treated(bytes.len());
     }
     late

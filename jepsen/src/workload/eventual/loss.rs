@@ -8,13 +8,17 @@
 //! `shown` and `shown-value` what it had been shown, in `context` whether it said so in its write, in
 //! `receipt` the write's name, in `waited-us` how long it waited for other writers of its key at its
 //! node (one at a time, so that what it was shown is what it replaces, unless a write of another node
-//! comes in between; of half of the cooler keys at all nodes), in `sent-us` after how long it was sent. Keys are
+//! comes in between; of half of the cooler keys at all nodes), in `sent-us` after how long it was sent, in
+//! `heard-before` and `heard` what the node had heard of (`KV-Vector`) when it showed and when it had written. Keys are
 //! chosen as in the model of the loss: zipf with 0.99. Nobody deletes. At the end, once nothing is pending: `totals`, `conflicts`, `fates` of every write and what is `shown`, all at
-//! every node; then `restore` of some lost writes.
+//! every node; then `restore` of some lost writes. Before, when all nodes are equal, each key is written once more
+//! (`close`, which is a write): so none that was concurrent with others is the last one, of which alone it could
+//! not be told whether it swept the others or outranks them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -23,12 +27,12 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::{Spaces, asking};
-use crate::api::{Api, ApiError, Outcome, Request};
+use crate::api::{Api, ApiError, Outcome, Reply, Request};
 use crate::checker::Checker;
 use crate::checker::eventual::{Agreement, Availability, Fates};
 use crate::history::Value;
 use crate::workload::finding::{at, int, number, text};
-use crate::workload::place::foreign;
+use crate::workload::place::{PAUSE, foreign};
 use crate::workload::{Asker, Completion, Ending, Task, Workload, make};
 
 const TYPE: &str = "lww";
@@ -40,6 +44,8 @@ const HOT: i64 = 4;
 const ZIPF: f64 = 0.99;
 /// Of so many keys one is written without saying what was shown.
 const BLIND: i64 = 6;
+/// A node whose clock was wrong refuses writes for less than this when it is right again.
+const TAKES_WITHIN: Duration = Duration::from_secs(60);
 /// Lost writes that are restored.
 const RESTORED: i64 = 3;
 
@@ -52,6 +58,8 @@ type Lost = (String, i64, i64);
 #[derive(Debug)]
 pub struct Loss {
     spaces: Spaces,
+    /// Nobody says what was shown, and none waits for writers of other nodes.
+    blind: bool,
     next: AtomicI64,
     /// Chances of the keys, summed up.
     chances: Vec<f64>,
@@ -70,6 +78,7 @@ impl Default for Loss {
         }
         Self {
             spaces: Spaces::of("loss", &[TYPE]),
+            blind: false,
             next: AtomicI64::new(0),
             chances,
             turns: Mutex::default(),
@@ -79,10 +88,18 @@ impl Default for Loss {
     }
 }
 
+impl Loss {
+    /// The same by clients as in the model of losses: a write stands on whatever its node shows when it is
+    /// made, since nobody says what was read before.
+    pub fn blind() -> Self {
+        Self { blind: true, ..Self::default() }
+    }
+}
+
 #[async_trait]
 impl Workload for Loss {
     fn name(&self) -> &'static str {
-        "loss"
+        if self.blind { "loss-blind" } else { "loss" }
     }
 
     async fn prepare(&self, api: &Api) -> Result<(), ApiError> {
@@ -117,6 +134,12 @@ impl Workload for Loss {
         let once = ["converge", "totals", "conflicts"];
         let mut tasks: Vec<(u64, Task)> =
             once.into_iter().flat_map(|f| self.spaces.each(f)).collect();
+        let close = |key: i64| {
+            let value = Value::keyed(key, self.next.fetch_add(1, Ordering::Relaxed));
+            (0, Task { f: "write".into(), value })
+        };
+        let equal = || self.spaces.each("converge");
+        tasks.splice(..0, equal().chain((0..KEYS).map(close)).collect::<Vec<_>>());
         for key in 0..KEYS {
             for f in ["shown", "fates"] {
                 tasks.extend(self.spaces.each_node(f, vec![key.into()]));
@@ -150,7 +173,8 @@ impl Loss {
         let began = Instant::now();
         // Of half of the cooler keys writers take turns at all nodes together: only what is late or cut off is
         // concurrent there, so that nearly every link is certain.
-        let place = if key >= HOT && key % 2 == 0 { (key, 0) } else { (key, node) };
+        let together = key >= HOT && key % 2 == 0 && !self.blind;
+        let place = if together { (key, 0) } else { (key, node) };
         let turn = Arc::clone(self.turns.lock().entry(place).or_default());
         let _turn = turn.lock().await;
         let waited = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -159,22 +183,36 @@ impl Loss {
         if !asking::answered(&reply) {
             return make::harmless(reply.completion());
         }
-        let says = key % BLIND != BLIND - 1;
+        let says = key % BLIND != BLIND - 1 && !self.blind;
         let context = reply.header("kv-context").filter(|_| says);
         let request = asking::put(space, &name, value.to_string(), context);
         let mut extra: BTreeMap<String, Value> = BTreeMap::new();
         extra.insert("waited-us".into(), int(waited));
         extra.insert("context".into(), context.is_some().into());
         extra.extend(shown(&reply));
+        extra.extend(heard("heard-before", &reply));
         let sent = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         extra.insert("sent-us".into(), int(sent));
-        let reply = api.send(node, request).await;
+        let reply = self.send(api, node, request).await;
         let mut completion = asking::written(&reply, Value::keyed(key, value));
         if let Some(receipt) = completion.extra.get("receipt").and_then(Value::as_text) {
             self.receipts.lock().entry(key).or_default().push(receipt.to_owned());
         }
+        completion.extra.extend(heard("heard", &reply));
         completion.extra.extend(extra);
         completion
+    }
+
+    /// Sends a write; when all is over until it is taken, within a bound.
+    async fn send(&self, api: &Api, node: u32, request: Request) -> Reply {
+        loop {
+            let reply = api.send(node, request.clone()).await;
+            let waits = self.spaces.since_over().is_some_and(|since| since < TAKES_WITHIN);
+            if !waits || reply.error.as_deref() != Some("unavailable") {
+                return reply;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     async fn read(&self, api: &Api, node: u32, space: &str, key: i64) -> Completion {
@@ -243,7 +281,7 @@ impl Loss {
         };
         let receipt = asking::escaped(&receipt);
         let path = format!("/v1/ns/{space}/conflicts/{receipt}/restore?key=k{key}");
-        let reply = api.send(node, Request::new(Method::POST, path)).await;
+        let reply = self.send(api, node, Request::new(Method::POST, path)).await;
         if reply.outcome != Outcome::Applied {
             return reply.completion();
         }
@@ -266,8 +304,13 @@ impl Loss {
     }
 }
 
+/// What the node had heard of when it answered, as it says it.
+fn heard(name: &str, reply: &Reply) -> Option<(String, Value)> {
+    Some((name.to_owned(), reply.header("kv-vector")?.into()))
+}
+
 /// What a read showed: receipt and value.
-fn shown(reply: &crate::api::Reply) -> BTreeMap<String, Value> {
+fn shown(reply: &Reply) -> BTreeMap<String, Value> {
     let mut extra = BTreeMap::new();
     if let Some(receipt) = reply.header("kv-receipt") {
         extra.insert("shown".to_owned(), receipt.into());

@@ -14,6 +14,7 @@ pub mod loss;
 pub mod resurrection;
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -49,6 +50,11 @@ impl Spaces {
     /// When all faults were over: when that is asked first. All namespaces have had the same time then.
     pub(crate) fn over(&self) -> Instant {
         *self.over.get_or_init(Instant::now)
+    }
+
+    /// For how long everything has been over, if it is.
+    pub(crate) fn since_over(&self) -> Option<Duration> {
+        self.over.get().map(Instant::elapsed)
     }
 
     /// The name of the namespace of a type.

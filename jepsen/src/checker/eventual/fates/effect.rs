@@ -5,13 +5,25 @@
 //! which is shown stands on.
 //!
 //! Promises: bounds that what is certain leaves; they are one number when it is certain of each link of
-//! the chain whether it holds. A link that is not certain by itself is, if its write is on record as lost
-//! (it does not hold), or as replaced and only one writer can have replaced it (it holds).
+//! the chain whether it holds. Where nothing came between what a writer was shown and its write, its link
+//! holds. Where rivals came in between, it follows from what became of them and of what was shown:
+//!
+//! * nothing stands on what is lost, and what is replaced stands under the only one who can have seen it;
+//! * a rival that had been shown the same and that this write swept was there first, and had taken its place;
+//! * what this write would have swept first is lost to it or to an earlier name, since of all who sweep the
+//!   least name is told: rivals that are lost to greater names came later;
+//! * who says nothing of what it was shown stands on what was there: on no rival that is lost.
+//!
+//! Relies on fates that all nodes agree on, which is judged beside this.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::heard::Dot;
 use super::super::record::Key;
 use crate::history::Kind;
+
+/// What a node says of a write: its fate, and to whom it was lost.
+pub(super) type Said<'a> = (&'a str, Option<&'a str>);
 
 /// Least and most writes without effect, over all keys.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,8 +37,8 @@ impl Bounds {
     /// record as lost.
     pub(super) fn add<'f>(
         &mut self,
-        key: &Key<'_>,
-        fate: impl Fn(&str) -> Option<&'f str>,
+        key: &'f Key<'f>,
+        fate: impl Fn(&'f str) -> Option<Said<'f>>,
         current: Option<&str>,
         recorded: &BTreeSet<(i64, i64)>,
     ) {
@@ -40,7 +52,7 @@ impl Bounds {
                 || (write.receipt.is_some() && write.receipt == current);
             if write.kind == Kind::Ok || traced { sure += 1 } else { possible += 1 }
         }
-        let fates: Vec<Option<&str>> =
+        let fates: Vec<Option<Said<'f>>> =
             key.writes.iter().map(|write| write.receipt.and_then(&fate)).collect();
         let mut chains = Chains { key, fates, known: BTreeMap::new() };
         let place = key.writes.iter().position(|w| w.receipt.is_some() && w.receipt == current);
@@ -52,12 +64,12 @@ impl Bounds {
 
 struct Chains<'a> {
     key: &'a Key<'a>,
-    fates: Vec<Option<&'a str>>,
+    fates: Vec<Option<Said<'a>>>,
     /// How many writes each stands on, itself included: at least and at most.
     known: BTreeMap<usize, (u64, u64)>,
 }
 
-impl Chains<'_> {
+impl<'a> Chains<'a> {
     /// The chain of a write; without recursion, since a chain may be as long as the history.
     fn of(&mut self, place: usize) -> (u64, u64) {
         let mut stack = vec![place];
@@ -75,8 +87,12 @@ impl Chains<'_> {
             let length = |parent: &usize| self.known.get(parent).copied().unwrap_or((0, 0));
             let holds = links.iter().find(|(_, holds)| *holds).map(|(parent, _)| length(parent));
             let longest = links.iter().map(|(parent, _)| length(parent).1).max().unwrap_or(0);
+            // Who says nothing stands on something, where there is anything: nobody deletes.
+            let blind = self.key.writes.get(place).is_some_and(|w| !w.context && w.shown.is_some());
+            let shortest = links.iter().map(|(parent, _)| length(parent).0).min().unwrap_or(0);
             let chain = match holds {
                 Some((least, most)) => (least + 1, most + 1),
+                None if blind => (shortest + 1, longest + 1),
                 None => (1, longest + 1),
             };
             self.known.insert(place, chain);
@@ -92,15 +108,53 @@ impl Chains<'_> {
         let parents: BTreeSet<usize> = write.shown.into_iter().chain(rivals).collect();
         let mut links = Vec::new();
         for parent in parents {
-            let fate = self.fates.get(parent).copied().flatten();
             if write.is_certain() {
                 links.push((parent, true));
-            } else if fate != Some("lost") {
-                let seers = self.key.writes.iter().filter(|other| other.may_have_seen(parent));
-                let is_only = fate == Some("superseded") && seers.count() == 1;
-                links.push((parent, is_only));
+                continue;
             }
+            let fate = self.word(parent);
+            if fate == Some("lost") || self.gave_way(place, parent) {
+                continue;
+            }
+            let seers = self.key.writes.iter().filter(|other| other.may_have_seen(parent));
+            let is_only = seers.count() == 1 || self.came_late(place, parent);
+            links.push((parent, fate == Some("superseded") && is_only));
         }
         links
+    }
+
+    fn word(&self, place: usize) -> Option<&'a str> {
+        self.fates.get(place).copied().flatten().map(|(word, _)| word)
+    }
+
+    fn receipt(&self, place: usize) -> Option<&'a str> {
+        self.key.writes.get(place).and_then(|write| write.receipt)
+    }
+
+    /// Whether what was shown had been replaced by a rival, which this write swept.
+    fn gave_way(&self, place: usize, shown: usize) -> bool {
+        let Some(write) = self.key.writes.get(place) else { return false };
+        let own = self.receipt(place);
+        // What is current may just outrank a rival that came later.
+        let swept = |rival: &usize| {
+            let said = self.fates.get(*rival).copied().flatten();
+            said == Some(("lost", own)) && own.is_some() && self.word(place) != Some("current")
+        };
+        let replaces = |rival: &usize| {
+            self.key.writes.get(*rival).is_some_and(|rival| rival.shown == Some(shown))
+        };
+        write.shown == Some(shown) && write.rivals.iter().any(|r| swept(r) && replaces(r))
+    }
+
+    /// Whether all rivals certainly came after this write, or did not outrank what it was shown.
+    fn came_late(&self, place: usize, shown: usize) -> bool {
+        let Some(write) = self.key.writes.get(place) else { return false };
+        let own = self.receipt(place).and_then(Dot::read);
+        let late = |rival: &usize| match self.fates.get(*rival).copied().flatten() {
+            Some(("lost", _)) if !write.context => true,
+            Some(("lost", by)) => by.and_then(Dot::read).zip(own).is_some_and(|(by, own)| by > own),
+            _ => false,
+        };
+        write.shown == Some(shown) && write.rivals.iter().all(late)
     }
 }

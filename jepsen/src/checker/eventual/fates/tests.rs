@@ -114,6 +114,8 @@ fn each_untruth_about_a_fork_has_its_name() {
     says(|s| s.fates[1] = (11, "lost", Some("r99")), "lost-to-nobody");
     says(|s| s.fates[0] = (10, "current", None), "replaced-and-current");
     says(|s| s.fates[0] = (10, "current", None), "current-and-not-shown");
+    says(|s| s.fates[2] = (20, "superseded", None), "shown-and-not-current");
+    says(|s| s.fates.truncate(2), "unaccounted");
     says(|s| s.other_fates = Some(vec![(11, "superseded", None)]), "fates-differ");
     says(|s| s.conflicts.clear(), "loss-not-recorded");
     says(|s| s.conflicts.push(("r10", 10, "r20")), "recorded-and-not-lost");
@@ -154,4 +156,56 @@ fn what_came_in_between_is_allowed_for_and_bounds_the_effect() {
         assert_eq!(verdict.validity, Validity::Valid, "{fate}: {}", verdict.reason);
     }
     assert_eq!(kinds(&script, &said("superseded", None, 3)), ["wrong-effective-loss"]);
+}
+
+/// A write that got no answer, and is what all nodes show in the end: it is counted, and what it was
+/// shown stands in its chain.
+#[test]
+fn a_write_without_an_answer_that_is_current_is_named_by_what_is_shown() {
+    let mut script = Script::default();
+    write(&mut script, 10, 1, None);
+    let task = Value::keyed(1, 30);
+    let event = script.operation("write", task.clone(), Kind::Info, task);
+    event.node = Some(1);
+    event.with("context", true).with("shown", "r10").with("shown-value", 10);
+    for node in 1..=2_i64 {
+        let fates = fates(&[(10, "superseded", None)]);
+        script.operation("fates", 1, Kind::Ok, Value::list([node.into(), 1.into(), fates]));
+        let shown = Value::list([node.into(), 1.into(), "r30".into(), 30.into()]);
+        script.operation("shown", 1, Kind::Ok, shown);
+        let none = Value::list([node.into(), "lww".into(), Value::list([])]);
+        script.operation("conflicts", 1, Kind::Ok, none);
+        let totals = [node.into(), "lww".into(), 0.into(), 0.into(), 0.into()];
+        script.operation("totals", 1, Kind::Ok, Value::list(totals));
+    }
+    let verdict = Fates.check(&script.history(), Budget::default());
+    assert_eq!(verdict.validity, Validity::Valid, "{}", verdict.reason);
+}
+
+/// Node 1 takes node 2's 20, which replaced 10, and then a write by who was shown 10: that sweeps 20, and
+/// stands on nothing.
+#[test]
+fn what_a_swept_rival_had_replaced_is_nobodys_ground() {
+    let mut script = Script::default();
+    write(&mut script, 10, 1, None);
+    write(&mut script, 20, 2, Some(10));
+    write(&mut script, 11, 1, Some(10));
+    write(&mut script, 12, 1, Some(11));
+    let said = |effective| Said {
+        fates: vec![
+            (10, "superseded", None),
+            (20, "lost", Some("r11")),
+            (11, "superseded", None),
+            (12, "current", None),
+        ],
+        other_fates: None,
+        shown: "r12",
+        conflicts: vec![("r20", 20, "r11")],
+        totals: (1, effective, 0),
+        restored: None,
+    };
+    let verdict = verdict(&script, &said(2));
+    assert_eq!(verdict.validity, Validity::Valid, "{}", verdict.reason);
+    assert_eq!(verdict.figures["effective_at_least"], 2);
+    assert_eq!(kinds(&script, &said(1)), ["wrong-effective-loss"]);
 }
