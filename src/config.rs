@@ -68,6 +68,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines are written: a level, or directives such as `info,tetrarch::peer=debug`.
     pub log_level: String,
+    /// Set when the node is part of a measurement that makes distance and faults: never by an operator.
+    pub lab: Option<LabSettings>,
 }
 
 /// How a node comes to its cluster. A data directory that already belongs to one goes on with it.
@@ -105,6 +107,15 @@ pub struct LogSettings {
     pub keep_entries: u64,
     /// Bytes kept of the log of one eventual namespace, for nodes that were away.
     pub eventual_bytes: u64,
+}
+
+/// What a measurement begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabSettings {
+    /// How long what is sent to another node takes.
+    pub delay: Duration,
+    /// Decides what is left to chance.
+    pub seed: u64,
 }
 
 /// How log lines look.

@@ -5,11 +5,13 @@
 //! [`storage`], [`runtime`]. [`wire`] holds what clients and servers say to each other.
 
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;
 pub mod consensus;
 pub mod convergence;
+pub mod fleet;
 pub mod http;
 pub mod model;
 pub mod peer;

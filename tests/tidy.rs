@@ -62,7 +62,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // The slot of a key, by which a request goes straight to its leader, is placement's.
     ("client", &["wire", "model", "placement", "runtime"]),
-    ("cli", &["client", "wire", "config", "runtime", "app"]),
+    // Local nodes as processes, of which it knows the command line alone.
+    ("fleet", &["client", "wire", "runtime"]),
+    // It measures what clients see: nothing of the inside.
+    ("bench", &["fleet", "client", "wire", "runtime"]),
+    ("cli", &["bench", "fleet", "client", "wire", "config", "runtime", "app"]),
     ("main", &["cli", "app"]),
 ];
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::error::AppError;
 use crate::config::Config;
-use crate::peer::{Corridor, Doorkeeper, PEER_PATH, PeerMetrics, PeerOptions, Peers};
+use crate::peer::{Corridor, Doorkeeper, Lab, PEER_PATH, PeerMetrics, PeerOptions, Peers};
 use crate::runtime::Env;
 use crate::storage::Disk;
 use crate::storage::disk::{DirectoryLock, RealDisk};
@@ -53,12 +53,17 @@ impl fmt::Debug for Ground {
 
 impl Ground {
     /// A data directory of this machine, and connections to the others from `listen`.
-    pub(super) fn real(config: &Config, listen: SocketAddr) -> Result<Self, AppError> {
+    pub(super) fn real(
+        config: &Config,
+        listen: SocketAddr,
+        lab: Option<Arc<Lab>>,
+    ) -> Result<Self, AppError> {
         let root = config.data_dir.clone();
         let directory = |source| AppError::Directory { path: root.display().to_string(), source };
         let lock = DirectoryLock::take(&root).map_err(directory)?;
         let disk = Arc::new(RealDisk::new(&root).map_err(directory)?);
-        let options = PeerOptions { source: config.peer_source, ..PeerOptions::default() };
+        let orders = lab.as_ref().map(Lab::routes).unwrap_or_default();
+        let options = PeerOptions { source: config.peer_source, lab, ..PeerOptions::default() };
         Ok(Self {
             disk,
             index_root: Some(root),
@@ -70,7 +75,7 @@ impl Ground {
                 let doorway = peers.clone();
                 let answer = move |request| async move { doorway.accept(request).await };
                 let routes = axum::Router::new().route(PEER_PATH, axum::routing::get(answer));
-                (Arc::new(peers), routes)
+                (Arc::new(peers), routes.merge(orders))
             }),
         })
     }

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::consensus::hosting;
 use crate::consensus::tend::Homes;
 use crate::consensus::{leadership, marks, moves, tend, upkeep};
+use crate::peer::Lab;
 use crate::runtime::Env;
 use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
 use crate::service::{switching, usage};
@@ -36,7 +37,11 @@ pub use node::Node;
 ///
 /// When it cannot start, or had to stop because a promise was broken.
 pub async fn serve(config: Config) -> Result<(), AppError> {
-    let env = Env::system();
+    let lab = config.lab.map(|set| Arc::new(Lab::new(set.delay, set.seed)));
+    let env = match &lab {
+        None => Env::system(),
+        Some(lab) => Env { clock: lab.clock(), ..Env::system() },
+    };
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| AppError::Bind { address: config.listen, source })?;
@@ -48,7 +53,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         let tried = TcpListener::bind((address, 0)).await;
         drop(tried.map_err(|source| AppError::PeerSource { address, source })?);
     }
-    let node = Node::build(&config, Ground::real(&config, listen)?, &env).await?;
+    let node = Node::build(&config, Ground::real(&config, listen, lab)?, &env).await?;
     let asked = asked_to_stop()?;
     watch_for_panics(&env);
     end_in_time(&env);

@@ -80,9 +80,9 @@ enum Command {
     /// Shows and changes the cluster.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
-    /// Measures a running cluster.
+    /// Measures clusters; compares what modes cost and lose.
     #[command(subcommand)]
-    Bench(BenchCommand),
+    Bench(bench::BenchCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,12 +117,6 @@ enum KvCommand {
     Export(export::ExportArgs),
     /// Reads every acknowledged key of an import back and compares hashes, at each endpoint.
     Verify(export::VerifyArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum BenchCommand {
-    /// Single-key PUT and GET in a closed loop.
-    Kv(bench::BenchArgs),
 }
 
 /// How the cluster is reached.
@@ -275,7 +269,7 @@ async fn run_client(command: Command, env: &Env) -> Result<(), Failure> {
             Ok(())
         }
         Command::Cluster(command) => cluster::run(command, env).await,
-        Command::Bench(BenchCommand::Kv(args)) => bench::run(args, env).await,
+        Command::Bench(command) => bench::run(command, env).await,
     }
 }
 
@@ -372,6 +366,10 @@ mod tests {
             "tetrarch limits --json",
             "tetrarch completions zsh",
             "tetrarch bench kv --batch 100",
+            "tetrarch bench load --mode lww-ack2 --workload ycsb-f --rate 500 --keys 10",
+            "tetrarch bench load --connections 64 --reads 0.9 --json",
+            "tetrarch bench compare --quick --modes lww,linearizable --rtt-ms 0,80 --out x",
+            "tetrarch bench compare --plan --faults partition --times 3",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
@@ -392,6 +390,8 @@ mod tests {
             "tetrarch ns create --topology star notes",
             "tetrarch ns export notes --since AQ --since-of http://a:1 notes.copy",
             "tetrarch ns bridge notes",
+            "tetrarch bench load --mode eventual",
+            "tetrarch bench load --connections 5 --rate 5",
         ] {
             parse(line).unwrap_err();
         }

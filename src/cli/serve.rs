@@ -12,7 +12,9 @@ use clap::{ArgMatches, Args};
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use crate::config::{Config, Given, LogFormat, SETTINGS, SettingsFile, Source, resolve};
+use crate::config::{
+    Config, Given, LabSettings, LogFormat, SETTINGS, SettingsFile, Source, resolve,
+};
 use crate::runtime::{Tasks, limits, planted};
 
 /// Settings as texts: [`crate::config`] checks them together with those of the file.
@@ -73,6 +75,13 @@ pub(super) struct ServeArgs {
     /// Stops when standard input ends: a child that must not outlive `dev`.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
+    /// Makes the node part of a measurement: its lines to others can be made long and cut, its clock
+    /// set wrong, by whoever can reach it.
+    #[arg(long, hide = true)]
+    lab_seed: Option<u64>,
+    /// How long everything that is sent to another node takes at first.
+    #[arg(long, hide = true, requires = "lab_seed", default_value_t = 0)]
+    lab_delay_ms: u64,
 }
 
 pub(super) async fn run<F, Served, E>(
@@ -93,12 +102,17 @@ where
             Some(SettingsFile { path: path.clone(), text })
         }
     };
-    let config = resolve(&given(matches), file.as_ref())
+    let mut config = resolve(&given(matches), file.as_ref())
         .map_err(|error| Failure::usage(error.to_string()))?;
+    let delay = Duration::from_millis(args.lab_delay_ms);
+    config.lab = args.lab_seed.map(|seed| LabSettings { delay, seed });
     let warning = planted::warning().map_err(Failure::usage)?;
     start_log_lines(&config);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
+    }
+    if config.lab.is_some() {
+        tracing::warn!("this node is part of a laboratory: never for data that matters");
     }
     if args.stop_with_stdin {
         stop_with_stdin();

@@ -15,12 +15,12 @@
 
 use reqwest::Method;
 
-use super::call::{Call, Idempotency};
+use super::call::{Call, Idempotency, Repeat};
 use super::coded::{encode, segment};
 use super::{Client, ClientError};
 use crate::wire::{
-    CLUSTER_PATH, ChangeReply, ClusterView, JoinRequest, LIMITS_PATH, LimitsView, NODES_PATH,
-    REPLACE_PATH, ROUTE_PATH, ReplaceRequest, RouteView,
+    CLUSTER_PATH, ChangeReply, ClusterView, JoinRequest, LAB_PATH, LIMITS_PATH, LabOrder,
+    LimitsView, NODES_PATH, REPLACE_PATH, ROUTE_PATH, ReplaceRequest, RouteView,
 };
 
 impl Client {
@@ -66,6 +66,18 @@ impl Client {
     pub async fn metrics(&self, endpoint: &str) -> Result<String, ClientError> {
         let answer = self.ask_once(endpoint, "/metrics").await?;
         Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// Tells a node that was started for a laboratory how long its lines are, which are cut, and how
+    /// wrong its clock is.
+    ///
+    /// # Errors
+    ///
+    /// When it did not answer, or was not so started.
+    pub async fn order_lab(&self, order: &LabOrder) -> Result<(), ClientError> {
+        // Said twice it is the same.
+        let call = Call::new(Method::PUT, LAB_PATH.to_owned(), Repeat::Free).json(order);
+        self.call(call).await.map(drop)
     }
 
     /// Makes a node known to the cluster.

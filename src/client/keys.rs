@@ -143,6 +143,8 @@ pub struct Wrote {
     pub context: Option<String>,
     /// Whether an earlier request with the same idempotency key did it.
     pub replayed: bool,
+    /// What a read must have seen that shows this write: for [`Client::get_after`].
+    pub session: Option<String>,
     /// The write's place in the group's order.
     pub place: Place,
 }
@@ -211,6 +213,30 @@ impl Client {
         found(self.read(Method::GET, ns, key, mode, None).await)
     }
 
+    /// Reads a key not before the node asked has all that a write's answer has told
+    /// ([`Wrote::session`]), and waits for so long at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub async fn get_after(
+        &self,
+        ns: &str,
+        key: &[u8],
+        session: &str,
+        patience: Duration,
+    ) -> Result<Option<Got>, ClientError> {
+        let mut query = Query::after(key_path(ns, key));
+        ReadMode::Session.add_to(&mut query);
+        let mut call = Call::read(query.path()).target(ns, key);
+        (call.timeout, call.patience) = (Some(patience), Some(patience));
+        match self.call(call.header(wire::KV_SESSION, session)).await {
+            Ok(answer) => Ok(Some(got(answer)?)),
+            Err(error) if error.is_missing_key() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads a key's revision without its value.
     ///
     /// # Errors
@@ -276,22 +302,7 @@ impl Client {
         call.session = mode == ReadMode::Session;
         match self.call(call.header_if("if-none-match", known)).await {
             Ok(answer) if answer.status == 304 => Ok(Fetched::Unchanged),
-            Ok(answer) => Ok(Fetched::Found(Got {
-                siblings: match answer.status {
-                    300 if !answer.body.is_empty() => answer.json::<wire::EventualRow>()?.siblings,
-                    _ => None,
-                },
-                context: answer.header(wire::KV_CONTEXT),
-                receipt: answer.header(wire::KV_RECEIPT),
-                etag: answer.etag(),
-                revision: answer.number(wire::KV_REVISION),
-                version: answer.number(wire::KV_VERSION),
-                content_type: answer.header("content-type"),
-                lease: answer.header(wire::KV_LEASE),
-                read: answer.header(wire::KV_READ),
-                place: answer.place(),
-                value: answer.body,
-            })),
+            Ok(answer) => Ok(Fetched::Found(got(answer)?)),
             Err(error) if error.is_missing_key() => Ok(Fetched::Missing),
             Err(error) => Err(error),
         }
@@ -415,6 +426,25 @@ impl Client {
     }
 }
 
+fn got(answer: Answer) -> Result<Got, ClientError> {
+    Ok(Got {
+        siblings: match answer.status {
+            300 if !answer.body.is_empty() => answer.json::<wire::EventualRow>()?.siblings,
+            _ => None,
+        },
+        context: answer.header(wire::KV_CONTEXT),
+        receipt: answer.header(wire::KV_RECEIPT),
+        etag: answer.etag(),
+        revision: answer.number(wire::KV_REVISION),
+        version: answer.number(wire::KV_VERSION),
+        content_type: answer.header("content-type"),
+        lease: answer.header(wire::KV_LEASE),
+        read: answer.header(wire::KV_READ),
+        place: answer.place(),
+        value: answer.body,
+    })
+}
+
 fn found(fetched: Result<Fetched, ClientError>) -> Result<Option<Got>, ClientError> {
     Ok(match fetched? {
         Fetched::Found(got) => Some(got),
@@ -432,6 +462,7 @@ fn wrote(answer: &Answer) -> Wrote {
         receipt: answer.header(wire::KV_RECEIPT),
         context: answer.header(wire::KV_CONTEXT),
         replayed: answer.header(wire::KV_REPLAYED).as_deref() == Some("?1"),
+        session: answer.header(wire::KV_SESSION),
         place: answer.place(),
     }
 }

@@ -163,6 +163,7 @@ impl Checks {
             log,
             log_format,
             log_level,
+            lab: None,
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use bytes::{Bytes, BytesMut};
@@ -22,7 +22,7 @@ use super::connection::{ReadHalf, WriteHalf};
 use super::frame::{Frame, FrameError, FrameReader, Kind};
 use super::hello::{Hello, HelloError, PROTOCOL, Refusal};
 use super::peers::PEER_PATH;
-use super::{Doorkeeper, Lane};
+use super::{Doorkeeper, Lab, Lane, PeerOptions};
 use crate::model::NodeId;
 use crate::runtime::Tasks;
 
@@ -116,6 +116,20 @@ impl Wire {
         }
     }
 
+    /// Leads what is written here through a line of the laboratory, if there is one; returns where to
+    /// name the node at its end.
+    pub(super) fn lengthen(
+        &mut self,
+        lab: Option<&Arc<Lab>>,
+        tasks: &Tasks,
+    ) -> Option<Arc<OnceLock<NodeId>>> {
+        let lab = lab?;
+        let short = std::mem::replace(&mut self.writer, Box::new(tokio::io::sink()));
+        let (long, end) = lab.line(tasks, short);
+        self.writer = long;
+        Some(end)
+    }
+
     pub(super) async fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let mut out = BytesMut::with_capacity(frame.wire_bytes());
         frame.put(&mut out);
@@ -149,13 +163,19 @@ pub(super) async fn connect(
     doorkeeper: &Arc<dyn Doorkeeper>,
     to: NodeId,
     purpose: Purpose,
-    source: Option<IpAddr>,
+    options: &PeerOptions,
 ) -> Result<Wire, ConnectError> {
+    if let Some(lab) = &options.lab {
+        lab.whole(to).await;
+    }
     let address = doorkeeper.address(to).ok_or(ConnectError::NoAddress)?;
-    let stream = dial(&address, source)
+    let stream = dial(&address, options.source)
         .await
         .map_err(|source| ConnectError::Tcp { address: address.clone(), source })?;
     let mut wire = upgrade(tasks, stream, &address, purpose).await?;
+    if let Some(end) = wire.lengthen(options.lab.as_ref(), tasks) {
+        end.get_or_init(|| to);
+    }
     let hello = Hello { wanted: Some(to), ..doorkeeper.hello() };
     wire.greet(Kind::Hello, hello.encode()).await?;
     let frame = wire.greeting().await?;

@@ -152,7 +152,7 @@ impl Link {
     async fn attempt(self: &Arc<Self>) -> Result<String, ConnectError> {
         let Shared { env, doorkeeper, metrics, options } = &*self.shared;
         let connect =
-            handshake::connect(&env.tasks, doorkeeper, self.node, Purpose::Frames, options.source);
+            handshake::connect(&env.tasks, doorkeeper, self.node, Purpose::Frames, options);
         let wire = tokio::time::timeout(PEER_CONNECT_TIMEOUT, connect)
             .await
             .unwrap_or(Err(ConnectError::TimedOut))?;

@@ -24,6 +24,7 @@ mod dispatch;
 pub mod frame;
 mod handshake;
 pub mod hello;
+mod lab;
 mod lanes;
 mod link;
 pub mod memory;
@@ -49,6 +50,7 @@ use crate::model::NodeId;
 use crate::runtime::Moment;
 
 pub use hello::{Doorkeeper, Hello, Refusal};
+pub use lab::{LAB_PATH, Lab};
 pub use link::LinkStatus;
 pub use memory::{MemoryCorridor, MemoryNetwork, MemoryTransport};
 pub use metrics::PeerMetrics;

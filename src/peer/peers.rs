@@ -25,8 +25,8 @@ use super::handshake::{self, ConnectError, PURPOSE, Purpose, UPGRADE, Wire};
 use super::lanes::LaneBounds;
 use super::link::{Link, Shared};
 use super::{
-    Channel, Corridor, Doorkeeper, Inbox, Lane, LinkStatus, PeerError, PeerMetrics, PeerStream,
-    Transport, bulk,
+    Channel, Corridor, Doorkeeper, Inbox, Lab, Lane, LinkStatus, PeerError, PeerMetrics,
+    PeerStream, Transport, bulk,
 };
 use crate::model::NodeId;
 use crate::runtime::limits::{
@@ -54,6 +54,8 @@ pub struct PeerOptions {
     pub silence_max: Duration,
     /// The local address from which nodes are connected to; `None` leaves it to the system.
     pub source: Option<IpAddr>,
+    /// The lines of a laboratory, through which everything goes; `None` everywhere else.
+    pub lab: Option<Arc<Lab>>,
 }
 
 impl Default for PeerOptions {
@@ -65,6 +67,7 @@ impl Default for PeerOptions {
             ping_every: PEER_PING_EVERY,
             silence_max: PEER_SILENCE_MAX,
             source: None,
+            lab: None,
         }
     }
 }
@@ -192,8 +195,13 @@ impl Peers {
         let peers = self.clone();
         self.inner.shared.env.tasks.spawn("peer-accept", async move {
             let greeted = async {
+                let Shared { env, doorkeeper, options, .. } = &*peers.inner.shared;
                 let mut wire = Wire::of_upgraded(upgrade.await?);
-                let node = handshake::welcome(&mut wire, &*peers.inner.shared.doorkeeper).await?;
+                let line = wire.lengthen(options.lab.as_ref(), &env.tasks);
+                let node = handshake::welcome(&mut wire, &**doorkeeper).await?;
+                if let Some(end) = line {
+                    end.get_or_init(|| node);
+                }
                 Ok((wire, node))
             };
             match tokio::time::timeout(PEER_CONNECT_TIMEOUT, greeted).await {
@@ -297,8 +305,7 @@ impl Transport for Peers {
         body: BoxStream<'static, io::Result<Bytes>>,
     ) -> Result<Bytes, PeerError> {
         let Shared { env, doorkeeper, options, .. } = &*self.inner.shared;
-        let source = options.source;
-        let connect = handshake::connect(&env.tasks, doorkeeper, to, Purpose::Bulk, source);
+        let connect = handshake::connect(&env.tasks, doorkeeper, to, Purpose::Bulk, options);
         let wire = tokio::time::timeout(PEER_CONNECT_TIMEOUT, connect)
             .await
             .unwrap_or(Err(ConnectError::TimedOut))

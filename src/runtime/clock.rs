@@ -64,6 +64,31 @@ impl Clock for SystemClock {
     }
 }
 
+/// The machine's clocks, of which the wall clock can be set wrong.
+#[derive(Debug, Default)]
+pub struct ShiftedClock {
+    machine: SystemClock,
+    ahead_ms: std::sync::atomic::AtomicI64,
+}
+
+impl ShiftedClock {
+    /// Sets how far the wall clock is ahead of the machine's.
+    pub fn shift(&self, ahead_ms: i64) {
+        self.ahead_ms.store(ahead_ms, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Moment {
+        self.machine.now()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        let ahead_ms = self.ahead_ms.load(std::sync::atomic::Ordering::SeqCst);
+        self.machine.wall_ms().saturating_add_signed(ahead_ms)
+    }
+}
+
 /// A clock that moves only when told to.
 #[derive(Debug, Default)]
 pub struct ManualClock {

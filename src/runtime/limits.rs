@@ -3,6 +3,7 @@
 //! Why it exists: what has no bound ends with the memory. Overload is refused at these numbers, and
 //! a reader finds all of them in one place. Grouped by the room that keeps them.
 
+mod bench;
 mod client;
 mod consensus;
 mod convergence;
@@ -19,6 +20,7 @@ mod streams;
 mod switching;
 mod upkeep;
 
+pub use bench::*;
 pub use client::*;
 pub use consensus::*;
 pub use convergence::*;

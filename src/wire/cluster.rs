@@ -193,3 +193,22 @@ pub struct KnownNode {
     /// The id of its data directory, 16 hex digits.
     pub incarnation: String,
 }
+
+/// What a laboratory tells a node that was started for one; what it leaves out stays as it is. Not a
+/// part of the API: no other node has this path.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabOrder {
+    /// How long everything sent to another node takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<f64>,
+    /// By how much more it takes at random, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter_ms: Option<f64>,
+    /// The nodes to which the line is cut; all others are whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Vec<u64>>,
+    /// How far the node's wall clock is ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<i64>,
+}

@@ -23,8 +23,8 @@ use utoipa::ToSchema;
 
 pub use batch::{BatchEnd, BatchLine, BatchResult};
 pub use cluster::{
-    ChangeReply, ClusterView, DigestView, GroupDigest, GroupView, JoinRequest, KnownNode, NodeView,
-    ReplaceRequest, ReplicaView, RouteReplica, RouteView,
+    ChangeReply, ClusterView, DigestView, GroupDigest, GroupView, JoinRequest, KnownNode, LabOrder,
+    NodeView, ReplaceRequest, ReplicaView, RouteReplica, RouteView,
 };
 pub use eventual::{
     Conflict, ConflictBookmark, ConflictPage, Convergence, ConvergenceLag, ConvergenceMember,
@@ -108,6 +108,8 @@ pub const NAMESPACES_PATH: &str = "/v1/namespaces";
 pub const LEASES_PATH: &str = "/v1/leases";
 /// Where the bounds that a client can meet are read.
 pub const LIMITS_PATH: &str = "/v1/limits";
+/// Where a laboratory gives its orders, at nodes that were started for one.
+pub const LAB_PATH: &str = "/internal/lab";
 /// Where the machine-readable description of all this is read.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 

@@ -18,6 +18,7 @@ mod support;
 
 mod any_node;
 mod bridge;
+mod compare;
 mod eventual;
 mod everyone_dies;
 mod forgetful;

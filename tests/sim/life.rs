@@ -134,6 +134,7 @@ fn config(plan: &Plan, node: u64) -> Config {
         },
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
+        lab: None,
     }
 }
 

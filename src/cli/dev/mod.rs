@@ -9,7 +9,6 @@
 //! are asked to stop, and killed only after a bound. A directory remembers its cluster
 //! (`dev.toml`) and refuses another shape.
 
-mod child;
 mod shape;
 
 use std::path::PathBuf;
@@ -20,10 +19,10 @@ use futures_util::future::{join_all, select_all};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::child::Child;
 use self::shape::Shape;
 use super::{Failure, print};
 use crate::client::{Client, Options};
+use crate::fleet::{Child, FleetError, wait_ready};
 use crate::runtime::{Env, limits};
 use crate::wire::{ClusterView, base_url};
 
@@ -55,7 +54,7 @@ pub(super) async fn run(args: DevArgs, env: &Env) -> Result<(), Failure> {
     let mut stop = Stop::listen()?;
     let mut children = Vec::new();
     for node in 1..=shape.nodes {
-        children.push(Child::start(node, &shape, &args.data_dir)?);
+        children.push(Child::start(&shape.birth(node, &args.data_dir)).map_err(failed)?);
     }
     let client = client(&shape, env)?;
     let result = tokio::select! {
@@ -63,7 +62,13 @@ pub(super) async fn run(args: DevArgs, env: &Env) -> Result<(), Failure> {
         result = ready_then_watch(&client, &shape, &mut children, args.json, env) => result,
     };
     print::note("stopping");
-    join_all(children.iter_mut().map(Child::stop)).await;
+    let stopped = join_all(children.iter_mut().map(Child::stop)).await;
+    for (child, in_time) in children.iter().zip(stopped) {
+        if !in_time {
+            let (node, seconds) = (child.node, limits::DEV_STOP_SECONDS);
+            print::note(format!("node {node} did not stop within {seconds} s and was killed"));
+        }
+    }
     let dir = args.data_dir.display();
     print::note(format!(
         "stopped; the data is in {dir}, `tetrarch dev` with it goes on from there"
@@ -110,37 +115,15 @@ async fn ready_then_watch(
     as_json: bool,
     env: &Env,
 ) -> Result<(), Failure> {
-    wait_ready(client, children, env).await?;
+    wait_ready(std::slice::from_ref(client), children, env).await.map_err(failed)?;
     let view = client.cluster().await.map_err(|error| Failure::read(&error))?;
     table(&view, shape, children, as_json);
     watch(children).await
 }
 
-async fn wait_ready(client: &Client, children: &mut [Child], env: &Env) -> Result<(), Failure> {
-    let deadline = env.clock.now() + Duration::from_secs(limits::DEV_READY_SECONDS);
-    loop {
-        for child in children.iter_mut() {
-            if let Some(how) = child.ended()? {
-                return Err(Failure::failed(child.obituary(&how)));
-            }
-        }
-        let answers = join_all(client.endpoints().iter().map(|url| client.ready(url))).await;
-        if answers.iter().all(|ready| *ready) {
-            return Ok(());
-        }
-        if env.clock.now() > deadline {
-            let late: Vec<_> = children
-                .iter()
-                .zip(&answers)
-                .filter(|(_, ready)| !**ready)
-                .map(|(child, _)| format!("node {} (log: {})", child.node, child.log.display()))
-                .collect();
-            let seconds = limits::DEV_READY_SECONDS;
-            let late = late.join(", ");
-            return Err(Failure::failed(format!("not ready within {seconds} s: {late}")));
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+#[allow(clippy::needless_pass_by_value, reason = "it stands where errors are turned into others")]
+fn failed(error: FleetError) -> Failure {
+    Failure::failed(error.to_string())
 }
 
 fn table(view: &ClusterView, shape: &Shape, children: &[Child], as_json: bool) {
@@ -183,7 +166,7 @@ async fn watch(children: &mut [Child]) -> Result<(), Failure> {
         let waits = living.iter_mut().map(|child| Box::pin(child.wait()));
         let (how, which, _) = select_all(waits).await;
         if let Some(child) = living.get(which) {
-            print::note(child.obituary(&how?));
+            print::note(child.obituary(&how.map_err(failed)?));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::super::Failure;
+use crate::fleet::Birth;
 use crate::runtime::limits;
 
 const FILE: &str = "dev.toml";
@@ -100,8 +101,20 @@ impl Shape {
         Ok(())
     }
 
+    /// How a node of it is started.
+    pub(super) fn birth(&self, node: u64, root: &Path) -> Birth {
+        let dir = root.join(format!("node-{node}"));
+        // What dev decides must not be overruled from the outside; log settings may be.
+        let mut unset = vec!["JOIN", "ADVERTISE", "CONFIG", "REPLICAS"];
+        if self.groups.is_none() {
+            unset.push("GROUPS");
+        }
+        let args = self.serve_args(node, &dir);
+        Birth { node, args, unset, log: root.join(format!("node-{node}.log")), dir }
+    }
+
     /// The arguments of a node's `serve`.
-    pub(super) fn serve_args(&self, node: u64, dir: &Path) -> Vec<String> {
+    fn serve_args(&self, node: u64, dir: &Path) -> Vec<String> {
         let founders: Vec<_> =
             (1..=self.nodes).map(|node| format!("{node}={}", self.address(node))).collect();
         let mut args = vec!["serve".to_owned()];

@@ -28,7 +28,10 @@ async fn garbage_and_long_frames_end_their_connection_and_nothing_else() {
     long[..4].copy_from_slice(&u32::MAX.to_le_bytes());
     let answer = [&[1, 0, 0, 0, 1, Kind::Answer as u8], &[0u8; 14][..], b"x"].concat();
     for bytes in [vec![0xee; 500], long.to_vec(), answer] {
-        let mut wire = connect(&b.env.tasks, &stranger, B, Purpose::Frames, None).await.unwrap();
+        let mut wire =
+            connect(&b.env.tasks, &stranger, B, Purpose::Frames, &PeerOptions::default())
+                .await
+                .unwrap();
         wire.writer.write_all(&bytes).await.unwrap();
         let end = wire.reader.next().await;
         assert!(matches!(end, Ok(None) | Err(_)), "{end:?}");
@@ -96,7 +99,8 @@ async fn more_calls_than_may_run_are_refused_as_overload() {
 async fn a_newer_connection_of_a_node_replaces_its_older_one() {
     let (a, b) = nodes(PeerOptions::default()).await;
     let door: Arc<dyn Doorkeeper> = a.door.clone();
-    let mut older = connect(&a.env.tasks, &door, B, Purpose::Frames, None).await.unwrap();
+    let mut older =
+        connect(&a.env.tasks, &door, B, Purpose::Frames, &PeerOptions::default()).await.unwrap();
     a.peers.call(B, ECHO, Lane::Data, Bytes::new(), TIME).await.unwrap();
     assert!(matches!(older.reader.next().await, Ok(None) | Err(_)));
     assert!(a.peers.is_connected(B) && !b.peers.is_connected(A));
@@ -150,7 +154,8 @@ async fn calls_under_way_end_when_the_node_stops() {
 async fn a_long_body_whose_connection_breaks_is_never_taken_for_whole() {
     let (a, b) = nodes(PeerOptions::default()).await;
     let door: Arc<dyn Doorkeeper> = a.door.clone();
-    let mut wire = connect(&a.env.tasks, &door, B, Purpose::Bulk, None).await.unwrap();
+    let mut wire =
+        connect(&a.env.tasks, &door, B, Purpose::Bulk, &PeerOptions::default()).await.unwrap();
     wire.send(&Frame::bare(Kind::BulkOpen, Lane::Data, 0)).await.unwrap();
     let chunk = Frame::with(Kind::BulkData, Lane::Data, 0, vec![1; 10_000].into());
     wire.send(&chunk).await.unwrap();

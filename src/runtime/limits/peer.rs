@@ -70,3 +70,9 @@ pub const PEER_BULK_STALL_MAX: Duration = Duration::from_secs(30);
 /// Time that a receiver of a long body has for its answer after the last byte: it makes a snapshot
 /// durable and installs it.
 pub const PEER_BULK_ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// Bytes on their way in one line of a laboratory: a gigabit link over a quarter of a second.
+pub const LAB_LINE_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes that enter a line of a laboratory in one go: as many as a connection writes at once.
+pub const LAB_PIECE_BYTES: usize = PEER_WRITE_BATCH_BYTES;

@@ -1,30 +1,49 @@
-//! One node of the local cluster, as a child process.
+//! One node of a local cluster, as a child process.
 //!
 //! Promises: a dropped child is killed; its output is kept in its log file.
 
 use std::fs::OpenOptions;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::process::{ChildStdin, Command};
 
-use super::super::Failure;
-use super::shape::Shape;
+use super::FleetError;
 use crate::runtime::limits;
 
 /// Log lines shown when a child ends.
 const LINES_SHOWN: usize = 5;
 
+/// How a child begins.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// The node.
+    pub node: u64,
+    /// The arguments of its `serve`, the word itself first.
+    pub args: Vec<String>,
+    /// Settings of the environment that must not reach it, without `TETRARCH_`.
+    pub unset: Vec<&'static str>,
+    /// Where its output goes, after what is there.
+    pub log: PathBuf,
+    /// Where it keeps its data.
+    pub dir: PathBuf,
+}
+
+/// A node's process.
 #[derive(Debug)]
-pub(super) struct Child {
-    pub(super) node: u64,
-    pub(super) pid: u32,
-    pub(super) log: PathBuf,
-    pub(super) dir: PathBuf,
+pub struct Child {
+    /// The node.
+    pub node: u64,
+    /// Its process.
+    pub pid: u32,
+    /// Where its output goes.
+    pub log: PathBuf,
+    /// Where it keeps its data.
+    pub dir: PathBuf,
     process: tokio::process::Child,
-    /// Held open as long as dev lives; kept apart, since waiting for a process closes its own.
+    /// Held open as long as the starter lives; kept apart, since waiting for a process closes its own.
     _input: Option<ChildStdin>,
     /// Where this run's lines begin in the log.
     log_start: u64,
@@ -33,63 +52,84 @@ pub(super) struct Child {
 }
 
 impl Child {
-    pub(super) fn start(node: u64, shape: &Shape, root: &Path) -> Result<Self, Failure> {
-        let log = root.join(format!("node-{node}.log"));
-        let dir = root.join(format!("node-{node}"));
-        let exe = std::env::current_exe()
-            .map_err(|e| Failure::failed(format!("this executable is not found: {e}")))?;
-        let file = OpenOptions::new().create(true).append(true).open(&log);
-        let file = file.map_err(|error| Failure::file("written", &log, &error))?;
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// When its log cannot be written, or no process be made.
+    pub fn start(birth: &Birth) -> Result<Self, FleetError> {
+        let Birth { node, args, unset, log, dir } = birth;
+        let exe = std::env::current_exe().map_err(FleetError::Executable)?;
+        let unwritten = |source| FleetError::File { path: log.clone(), source };
+        let file = OpenOptions::new().create(true).append(true).open(log).map_err(unwritten)?;
         let log_start = file.metadata().map_or(0, |m| m.len());
-        let errors = file.try_clone().map_err(|error| Failure::file("written", &log, &error))?;
-        let args = shape.serve_args(node, &dir);
+        let errors = file.try_clone().map_err(unwritten)?;
         let mut command = Command::new(&exe);
-        // What dev decides must not be overruled from the outside; log settings may be.
-        for setting in ["JOIN", "ADVERTISE", "CONFIG", "REPLICAS"] {
+        for setting in unset {
             command.env_remove(format!("TETRARCH_{setting}"));
         }
-        if shape.groups.is_none() {
-            command.env_remove("TETRARCH_GROUPS");
-        }
         let mut process = command
-            .args(&args)
+            .args(args)
             .arg("--stop-with-stdin")
             .stdin(Stdio::piped())
             .stdout(file)
             .stderr(errors)
-            // A terminal's Ctrl-C goes to dev alone, which then stops the children in its way.
+            // A terminal's Ctrl-C goes to the starter alone, which then stops the children in its way.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| Failure::failed(format!("node {node} cannot be started: {e}")))?;
+            .map_err(|source| FleetError::Process { node: *node, source })?;
         let pid = process.id().unwrap_or(0);
         let input = process.stdin.take();
         let command = format!("{} {}", exe.display(), args.join(" "));
-        Ok(Self { node, pid, log, dir, process, _input: input, log_start, command, over: false })
+        let (log, dir) = (log.clone(), dir.clone());
+        Ok(Self {
+            node: *node,
+            pid,
+            log,
+            dir,
+            process,
+            _input: input,
+            log_start,
+            command,
+            over: false,
+        })
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
         self.over
     }
 
     /// How the child ended, if it has.
-    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        let status = self.process.try_wait().map_err(|e| Failure::failed(e.to_string()))?;
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>, FleetError> {
+        let status = self
+            .process
+            .try_wait()
+            .map_err(|e| FleetError::Process { node: self.node, source: e })?;
         self.over |= status.is_some();
         Ok(status)
     }
 
     /// Waits for its end.
-    pub(super) async fn wait(&mut self) -> Result<ExitStatus, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub async fn wait(&mut self) -> Result<ExitStatus, FleetError> {
         let status = self.process.wait().await;
         self.over = true;
-        status.map_err(|e| Failure::failed(e.to_string()))
+        status.map_err(|e| FleetError::Process { node: self.node, source: e })
     }
 
-    /// Asks it to stop, and kills it when it does not in time.
-    pub(super) async fn stop(&mut self) {
+    /// Asks it to stop, and kills it when it does not in time: then `false`.
+    pub async fn stop(&mut self) -> bool {
         if self.over {
-            return;
+            return true;
         }
         let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
@@ -98,18 +138,22 @@ impl Child {
         }
         let patience = Duration::from_secs(limits::DEV_STOP_SECONDS);
         if tokio::time::timeout(patience, self.process.wait()).await.is_err() {
-            super::print::note(format!(
-                "node {} did not stop within {} s and is killed",
-                self.node,
-                patience.as_secs()
-            ));
-            drop(self.process.kill().await);
+            self.kill().await;
+            return false;
         }
+        self.over = true;
+        true
+    }
+
+    /// Kills it: what it had not synced is left to the kernel, what it had not written is gone.
+    pub async fn kill(&mut self) {
+        // It may have ended just now.
+        drop(self.process.kill().await);
         self.over = true;
     }
 
     /// Which node ended, how, why as far as its log says, and how to start it again.
-    pub(super) fn obituary(&self, how: &ExitStatus) -> String {
+    pub fn obituary(&self, how: &ExitStatus) -> String {
         let how = match (how.signal(), how.code()) {
             (Some(signal), _) => format!("was ended by signal {signal}"),
             (None, Some(code)) => format!("exited with code {code}"),

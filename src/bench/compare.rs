@@ -1,0 +1,289 @@
+//! The comparison: modes by workloads by distance by faults, as a list of runs, one after the other.
+//!
+//! Why it exists: "what does linearizability cost me here, and what would I lose without it" is
+//! answered by the same load against each mode on the same machine, one after the other.
+//!
+//! Promises: after each run what is known is in the output directory; started again with the same list
+//! it goes on behind the last one. Runs of one distance share their nodes, each with a namespace of its
+//! own; after a run that failed the nodes are started anew. Relies on: [`super::run`] for each run,
+//! [`super::plan`] for the lists.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cost;
+use super::draw::{ZIPF, Zipf};
+use super::fault::{Fault, Faulty};
+use super::figures::{FILE, Generator, Load, Report, VERSION};
+use super::ledger::Ledger;
+use super::mode::Mode;
+use super::pace;
+use super::perform::Shop;
+use super::plan::estimate;
+use super::progress::{Progress, Step};
+use super::run::{Ground, Round, Wanted, run};
+use super::sites::{self, Sites};
+use super::tally::Tally;
+use super::target::Nothing;
+use super::workload::{Choice, Workload};
+use crate::fleet::FleetError;
+use crate::runtime::Env;
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The nodes did not run.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The output directory cannot be used.
+    #[error("{} cannot be used: {source}", path.display())]
+    Output {
+        /// Which file or directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What is there is no report of ours.
+    #[error("{} is no report of this version ({reason}); give another --out", path.display())]
+    Report {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is compared, and where the results go.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The runs.
+    pub runs: Vec<Wanted>,
+    /// How many nodes.
+    pub nodes: u64,
+    /// Groups of the linearizable namespaces.
+    pub groups: Option<u64>,
+    /// The output directory; the nodes' data is in it too, while they run.
+    pub out: PathBuf,
+    /// The seed of all choices.
+    pub seed: u64,
+    /// The command line, for the report.
+    pub command: String,
+}
+
+/// What a reader must know.
+const REMARKS: &[&str] = &[
+    "All modes run on the same binary, storage, durability (every acknowledged write is synced) and \
+     batching.",
+    "The load generator runs on the same machine as all nodes, and competes with them for its processors.",
+    "An eventual namespace answers before it replicates: that is where it wins. lww-ack2 waits for a \
+     second node's disk, and with it most of the gain is gone.",
+    "Every client asks the node of its own site alone, as one does that is far from the others.",
+    "In a linearizable namespace counters are changed by reading and conditional writing, to be compared \
+     with the same in lww; its own PATCH add needs no second try.",
+];
+
+/// The report in a directory; `None` when there is none.
+///
+/// # Errors
+///
+/// When there is something else.
+pub fn read_report(out: &Path) -> Result<Option<Report>, CompareError> {
+    let path = out.join(FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(CompareError::Output { path, source }),
+    };
+    match serde_json::from_str::<Report>(&text) {
+        Ok(report) if report.version == VERSION => Ok(Some(report)),
+        Ok(report) => {
+            let reason = format!("it has version {}", report.version);
+            Err(CompareError::Report { path, reason })
+        }
+        Err(error) => Err(CompareError::Report { path, reason: error.to_string() }),
+    }
+}
+
+/// Writes a report, whole or not at all.
+///
+/// # Errors
+///
+/// When the directory cannot be written.
+#[allow(clippy::disallowed_methods, reason = "a report for people, not a node's data")]
+pub fn write_report(out: &Path, report: &Report) -> Result<(), CompareError> {
+    let text = serde_json::to_string_pretty(report).expect("a report is plain data");
+    let (path, new) = (out.join(FILE), out.join(format!("{FILE}.new")));
+    let unusable = |source| CompareError::Output { path: path.clone(), source };
+    std::fs::create_dir_all(out).map_err(unusable)?;
+    std::fs::write(&new, text).map_err(unusable)?;
+    std::fs::rename(&new, &path).map_err(unusable)
+}
+
+/// A report without runs.
+pub async fn begin(settings: &Settings, env: &Env) -> Report {
+    Report {
+        version: VERSION,
+        machine: cost::machine(&settings.out),
+        build: cost::build(),
+        command: settings.command.clone(),
+        seed: settings.seed,
+        started_ms: env.clock.wall_ms(),
+        remarks: REMARKS.iter().map(|remark| (*remark).to_owned()).collect(),
+        generator: generator(env).await,
+        planned: u64::try_from(settings.runs.len()).unwrap_or(u64::MAX),
+        runs: Vec::new(),
+    }
+}
+
+/// Makes all runs that the directory does not have yet; what is known of them is returned.
+///
+/// # Errors
+///
+/// When the nodes do not run, or results cannot be kept.
+pub async fn compare(
+    settings: &Settings,
+    env: &Env,
+    progress: &dyn Progress,
+) -> Result<Report, CompareError> {
+    std::fs::create_dir_all(&settings.out)
+        .map_err(|source| CompareError::Output { path: settings.out.clone(), source })?;
+    let mut report = match read_report(&settings.out)? {
+        Some(report) => report,
+        None => begin(settings, env).await,
+    };
+    report.planned = u64::try_from(settings.runs.len()).unwrap_or(u64::MAX);
+    // What failed is tried again.
+    report.runs.retain(|run| run.trouble.is_none());
+    let left: Vec<_> = numbered(&settings.runs)
+        .into_iter()
+        .filter(|(name, _)| report.runs.iter().all(|run| run.name != *name))
+        .collect();
+    let seconds = estimate(left.iter().map(|(_, wanted)| *wanted));
+    let runs = u64::try_from(left.len()).unwrap_or(u64::MAX);
+    progress.say(Step::Planned { runs, seconds });
+    let mut sites: Option<(Sites, (Duration, bool))> = None;
+    for (number, (name, wanted)) in (1..).zip(&left) {
+        let kind = (wanted.rtt, wanted.fault != Fault::None);
+        if sites.as_ref().is_none_or(|(_, there)| *there != kind) {
+            if let Some((old, _)) = sites.take() {
+                old.stop().await;
+            }
+            let (rtt, faults) = kind;
+            progress.say(Step::Doing(format!("starting nodes, {} ms apart", rtt.as_millis())));
+            let root = settings.out.join("nodes").join(format!("{number}"));
+            let (nodes, groups, seed) = (settings.nodes, settings.groups, settings.seed);
+            let made = sites::Wanted { nodes, groups, rtt, faults, root, seed };
+            sites = Some((Sites::start(made, env).await?, kind));
+        }
+        let Some((there, _)) = &sites else { continue };
+        progress.say(Step::Began { number, name });
+        let faulty: Option<&dyn Faulty> = Some(there);
+        let ground = Ground { env, clients: there.clients(), faulty, progress };
+        let mut done = run(&ground, wanted).await;
+        done.name.clone_from(name);
+        let failed = done.trouble.is_some();
+        report.runs.push(done);
+        write_report(&settings.out, &report)?;
+        if let Some(done) = report.runs.last() {
+            progress.say(Step::Ended(done));
+        }
+        // Whatever is wrong with these nodes is not to be measured with the next run too.
+        if let (true, Some((old, _))) = (failed, sites.take_if(|_| failed)) {
+            old.stop().await;
+        }
+    }
+    if let Some((old, _)) = sites {
+        old.stop().await;
+    }
+    Ok(report)
+}
+
+/// The runs with names of their own.
+fn numbered(runs: &[Wanted]) -> Vec<(String, &Wanted)> {
+    let mut named: Vec<(String, &Wanted)> = Vec::new();
+    for wanted in runs {
+        let name = wanted.name();
+        let same = |known: &str| known == name || known.strip_prefix(&name).is_some_and(is_number);
+        let before = named.iter().filter(|(known, _)| same(known)).count();
+        let name = if before == 0 { name } else { format!("{name}#{}", before + 1) };
+        named.push((name, wanted));
+    }
+    named
+}
+
+fn is_number(rest: &str) -> bool {
+    rest.strip_prefix('#').is_some_and(|number| number.parse::<u64>().is_ok())
+}
+
+/// What an operation costs the load itself: the same load against nothing.
+pub async fn generator(env: &Env) -> Option<Generator> {
+    const KEYS: u64 = 1_000;
+    const LOOPS: u64 = 8;
+    let shop = Shop {
+        env: env.clone(),
+        target: Arc::new(Nothing),
+        ledger: Ledger::new(KEYS, 1),
+        mode: Mode::Lww,
+        workload: Workload::YcsbA,
+        value_bytes: 128,
+        watch: None,
+    };
+    let choice = Choice::new(Workload::YcsbA, 0.0, Zipf::new(KEYS, ZIPF), KEYS);
+    let from = env.clock.now();
+    let until = from + Duration::from_secs(1);
+    let tally = Tally::new(3, (from, until), false);
+    let round = Arc::new(Round::new(shop, tally, choice, 1));
+    let before = cost::cpu_us("self")?;
+    pace::closed(env, &round, (LOOPS, 3), until).await;
+    let spent = cost::cpu_us("self")?.saturating_sub(before);
+    let (ok, failed) = round.tally.so_far();
+    #[allow(clippy::cast_precision_loss, reason = "a figure for display needs no more digits")]
+    let cpu_us_per_op = spent as f64 / (ok + failed).max(1) as f64;
+    let ops_per_s = if cpu_us_per_op > 0.0 { 1e6 / cpu_us_per_op } else { 0.0 };
+    Some(Generator { cpu_us_per_op, ops_per_s })
+}
+
+/// A rate of arrivals.
+pub const fn open(rate: f64) -> Load {
+    Load::Open { rate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::figures::Run;
+
+    #[test]
+    fn the_same_run_several_times_has_several_names() {
+        let wanted = Wanted::usual(Mode::Lww, Workload::YcsbA, open(1.0), Duration::from_secs(1));
+        let other = Wanted { rtt: Duration::from_millis(10), ..wanted.clone() };
+        let runs = [wanted.clone(), other, wanted.clone(), wanted];
+        let names: Vec<_> = numbered(&runs).into_iter().map(|(name, _)| name).collect();
+        let first = "lww/ycsb-a/rtt0/none";
+        let expected =
+            [first, "lww/ycsb-a/rtt10/none", &format!("{first}#2"), &format!("{first}#3")];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_report_is_kept_and_something_else_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_report(dir.path()).unwrap().is_none());
+        let runs = vec![Run { name: "x".into(), ..Run::default() }];
+        let report = Report { version: VERSION, runs, ..Report::default() };
+        write_report(dir.path(), &report).unwrap();
+        assert_eq!(read_report(dir.path()).unwrap(), Some(report));
+        let newer = Report { version: VERSION + 1, ..Report::default() };
+        write_report(dir.path(), &newer).unwrap();
+        assert!(read_report(dir.path()).unwrap_err().to_string().contains("--out"));
+        std::fs::write(dir.path().join(FILE), "[").unwrap();
+        read_report(dir.path()).unwrap_err();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_load_itself_costs_little() {
+        let cost = generator(&Env::system()).await.unwrap();
+        assert!(cost.cpu_us_per_op > 0.0 && cost.ops_per_s > 0.0, "{cost:?}");
+    }
+}
