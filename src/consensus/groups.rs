@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use super::confirm::Confirm;
 use super::door::Door;
 use super::error::{ProposeError, ReadError};
 use super::group::{Group, Parts, Timing};
@@ -92,6 +93,8 @@ pub struct Groups {
     open: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     opening: tokio::sync::Mutex<()>,
     leases: RwLock<BTreeMap<GroupId, Arc<LeaseTable>>>,
+    /// Begins with the first group.
+    confirm: OnceLock<Arc<Confirm>>,
 }
 
 impl Groups {
@@ -108,6 +111,7 @@ impl Groups {
             open: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             leases: RwLock::default(),
+            confirm: OnceLock::new(),
         })
     }
 
@@ -178,9 +182,15 @@ impl Groups {
         let (state, tasks) = (base.state.clone(), base.env.tasks.clone());
         let machine = Machine::open(id, state, tasks, catalog, Arc::clone(&leases))
             .map_err(|source| OpenError::Storage { group: id, source })?;
+        let confirm = self.confirm.get_or_init(|| {
+            let ways = (Arc::clone(&base.transport), Arc::clone(&base.witness));
+            Arc::new(Confirm::start(base.node, ways, &base.env.tasks, base.metrics.clone()))
+        });
         let parts = Parts {
             id,
             node: base.node,
+            state: base.state.clone(),
+            confirm: Arc::clone(confirm),
             log: LogStore::new(base.log.clone(), id),
             machine,
             network: NetworkFactory {

@@ -12,7 +12,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::channel::{
-    self, EMPTIED, FIGURES, FOUND, LEASES, MARKS, MOVE, RAFT_CALL, RAFT_STREAM, RaftCall, SNAPSHOT,
+    self, CONFIRM, EMPTIED, FIGURES, FOUND, LEASES, MARKS, MOVE, RAFT_CALL, RAFT_STREAM, RaftCall,
+    SNAPSHOT,
 };
 use super::codec;
 use super::founding::Founding;
@@ -20,7 +21,7 @@ use super::group::Group;
 use super::groups::Groups;
 use super::network::SnapshotHeader;
 use super::types::{AppendRequest, Fatal, Snapshot, SnapshotMeta};
-use super::{marks, moves, tend};
+use super::{confirm, marks, moves, tend};
 use crate::model::{GroupId, NodeId};
 use crate::peer::{Channel, Inbox, PeerStream, Refused};
 
@@ -153,6 +154,7 @@ impl Inbox for RaftInbox {
     async fn call(&self, from: NodeId, channel: Channel, body: Bytes) -> Result<Bytes, Refused> {
         match channel {
             RAFT_CALL => self.raft_call(&body).await,
+            CONFIRM => confirm::answer(self.groups()?, &body),
             MARKS => Ok(marks::answer(self.groups()?)),
             FOUND => self.founding.receive(&body),
             MOVE => Ok(moves::answer(self.groups()?, &body).await),

@@ -1,8 +1,9 @@
 //! Proposals of one group, gathered into batches without waiting.
 //!
-//! Why it exists: the cost of consensus is per message, so what waits is handed over together: the
-//! queue is drained, never lingered on, and while the allowed batches are under way the next one
-//! grows by itself.
+//! Why it exists: the cost of consensus is per message, so what waits is handed over together. A
+//! proposal that meets an idle group goes at once. One that comes while a batch is under way waits for
+//! that batch, and so do its followers: the busier the machine, the larger the batches. Where a batch
+//! takes long because the nodes are far apart, the next one follows it after a bound.
 //!
 //! Promises: a proposal that was refused here, or whose deadline passed while it waited here, was
 //! surely not applied; after it was handed over its fate is known only by its answer. The queue is
@@ -21,7 +22,9 @@ use super::metrics::ConsensusMetrics;
 use super::types::{Payload, Raft};
 use crate::model::{GroupId, NodeId};
 use crate::runtime::clock::Moment;
-use crate::runtime::limits::{INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_QUEUE_MAX};
+use crate::runtime::limits::{
+    INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_LINGER_MAX, INGRESS_QUEUE_MAX,
+};
 use crate::runtime::planted::{self, Bug};
 use crate::runtime::{Env, limits};
 
@@ -165,16 +168,18 @@ struct Batcher {
 
 impl Batcher {
     async fn run(self, mut waiting: mpsc::Receiver<Waiting>, mut paused: watch::Receiver<bool>) {
-        let under_way = Arc::new(Semaphore::new(INGRESS_BATCHES_MAX));
+        let places = Arc::new(Semaphore::new(INGRESS_BATCHES_MAX));
         let mut batch = Vec::with_capacity(INGRESS_BATCH_ENTRIES_MAX);
         loop {
             if paused.wait_for(|paused| !paused).await.is_err() {
                 return;
             }
-            let Ok(permit) = Arc::clone(&under_way).acquire_owned().await else { return };
             if waiting.recv_many(&mut batch, INGRESS_BATCH_ENTRIES_MAX).await == 0 {
                 return;
             }
+            let Some(permit) = place(&places, batch.len()).await else { return };
+            let room = INGRESS_BATCH_ENTRIES_MAX - batch.len();
+            batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
             // A pause that came while the queue was empty still holds for what has just arrived.
             if paused.wait_for(|paused| !paused).await.is_err() {
                 return;
@@ -215,6 +220,19 @@ impl Batcher {
             drop(permit);
         });
     }
+}
+
+/// A place for a batch of so many proposals: once no other batch is under way, or one of several when
+/// those before take long or the batch is full.
+async fn place(places: &Arc<Semaphore>, proposals: usize) -> Option<OwnedSemaphorePermit> {
+    if proposals < INGRESS_BATCH_ENTRIES_MAX {
+        let count = u32::try_from(INGRESS_BATCHES_MAX).expect("a few batches at a time");
+        let alone = Arc::clone(places).acquire_many_owned(count);
+        if let Ok(all) = tokio::time::timeout(INGRESS_LINGER_MAX, alone).await {
+            return all.ok()?.split(1);
+        }
+    }
+    Arc::clone(places).acquire_owned().await.ok()
 }
 
 type WriteResults = futures_util::stream::BoxStream<

@@ -17,6 +17,7 @@ use openraft::{LogState, OptionalSend};
 use tokio::sync::oneshot;
 
 use super::codec;
+use super::confirm::Promised;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::model::GroupId;
 use crate::runtime::limits;
@@ -29,6 +30,7 @@ use crate::storage::log::{Entry as Record, Flushed, Log, Mark};
 pub struct LogStore {
     log: Log,
     group: GroupId,
+    promised: Promised,
 }
 
 impl LogStore {
@@ -40,7 +42,12 @@ impl LogStore {
         {
             log.truncate_after(group.0, Some(last.saturating_sub(4)));
         }
-        Self { log, group }
+        Self { log, group, promised: Promised::default() }
+    }
+
+    /// To whom the replica has promised itself, as of the newest vote.
+    pub(super) fn promised(&self) -> Promised {
+        self.promised.clone()
     }
 
     async fn flush(&self) -> Result<(), io::Error> {
@@ -176,7 +183,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
             return Ok(None);
         }
         let vote = self.log.state(self.group.0).vote;
-        vote.map(|bytes| codec::decode("vote", &bytes).map_err(invalid)).transpose()
+        let vote: Option<Vote> =
+            vote.map(|bytes| codec::decode("vote", &bytes).map_err(invalid)).transpose()?;
+        if let Some(vote) = &vote {
+            self.promised.note(vote.leader_id);
+        }
+        Ok(vote)
     }
 }
 
@@ -200,6 +212,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        // First: no one may hear of this vote while others are still told of the one before.
+        self.promised.note(vote.leader_id);
         let (done, flushed) = completion();
         self.log.save_vote(self.group.0, codec::encode(vote), done);
         durable(flushed).await

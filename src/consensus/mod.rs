@@ -15,6 +15,7 @@
 pub mod barrier;
 pub mod channel;
 pub mod codec;
+pub mod confirm;
 pub mod door;
 pub mod error;
 mod figures;

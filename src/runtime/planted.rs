@@ -18,6 +18,8 @@ pub enum Bug {
     ReadIndexWithoutQuorum,
     /// The leader says it for long after a quorum confirmed it, whatever happened since.
     LeaseReadUngated,
+    /// A voter confirms any leader without a look at its own promise.
+    ConfirmedUnlooked,
     /// A leader that no quorum answers goes on saying it.
     NoStepDown,
     /// A follower reads before it has applied the read index.
@@ -134,10 +136,11 @@ mod switches {
 
     const SETTING: &str = "TETRARCH_PLANTED_BUG";
 
-    const NAMES: [(&str, Bug); 33] = [
+    const NAMES: [(&str, Bug); 34] = [
         ("stale-read", Bug::StaleRead),
         ("read-index-without-quorum", Bug::ReadIndexWithoutQuorum),
         ("lease-read-ungated", Bug::LeaseReadUngated),
+        ("confirmed-unlooked", Bug::ConfirmedUnlooked),
         ("no-step-down", Bug::NoStepDown),
         ("follower-read-unapplied", Bug::FollowerReadUnapplied),
         ("ack-before-flush", Bug::AckBeforeFlush),

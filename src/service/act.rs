@@ -6,17 +6,14 @@
 //! slot or asks for a newer catalog, so that an old route can never read the wrong group or a
 //! namespace that is gone. Never passes anything on.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
-use tracing::Instrument;
 
 use crate::consensus::{ProposeError, ReadError};
 use crate::model::{GroupId, LeaseId, LockRow, OWNED_KEY, Slot, lease_key};
 use crate::runtime::Moment;
-use crate::runtime::limits::{LOCK_WAIT_STEP, PROPOSAL_GRACE, SESSION_WAIT_MAX};
+use crate::runtime::limits::{LOCK_WAIT_STEP, SESSION_WAIT_MAX};
 use crate::runtime::planted::{self, Bug};
 
 use super::Hall;
@@ -48,19 +45,10 @@ pub(super) async fn act(site: Site<'_>, work: Work) -> Result<Done, Decline> {
 impl Site<'_> {
     async fn propose(&self, command: Bytes) -> Result<Done, Decline> {
         let Self { hall, group, deadline, .. } = *self;
-        let (answer, answered) = oneshot::channel();
-        let proposer = Arc::clone(&hall.wing);
-        let task = async move {
-            let result = proposer.propose(group, command, deadline).await;
-            // Nobody listens when the client has left; the write is done all the same.
-            drop(answer.send(result));
-        };
-        drop(hall.env.tasks.spawn_to_end("proposal", task.instrument(tracing::Span::current())));
-        match tokio::time::timeout(self.remaining() + PROPOSAL_GRACE, answered).await {
-            Ok(Ok(Ok((reply, index)))) => Ok(Done::Proposed { index, reply }),
-            Ok(Ok(Err(error))) => Err(propose_decline(error)),
-            Ok(Err(_)) => Err(Decline::Unknown { reason: "the proposal's task ended".into() }),
-            Err(_) => Err(Decline::Unknown { reason: "no answer before the deadline".into() }),
+        // When the client leaves, this ends here and the write is done all the same.
+        match hall.wing.propose(group, command, deadline).await {
+            Ok((reply, index)) => Ok(Done::Proposed { index, reply }),
+            Err(error) => Err(propose_decline(error)),
         }
     }
 
@@ -161,10 +149,6 @@ impl Site<'_> {
         self.owns(id.slot())?;
         let remaining = self.hall.wing.lease_remaining(self.group, id);
         Ok(Done::Lease { index: read.index, row: read.value, remaining })
-    }
-
-    fn remaining(&self) -> Duration {
-        self.deadline.since(self.hall.env.clock.now())
     }
 }
 

@@ -31,8 +31,8 @@ pub struct LocalRow {
 /// The groups of this node.
 #[async_trait]
 pub trait Wing: LocalFeed {
-    /// Has the group agree on a command. Not cancel-safe: a dropped future says nothing of the
-    /// command.
+    /// Has the group agree on a command. The command is on its way once this was polled: a dropped
+    /// future does not take it back, and says nothing of it.
     async fn propose(
         &self,
         group: GroupId,

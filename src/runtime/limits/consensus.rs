@@ -39,8 +39,12 @@ pub const INGRESS_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Proposals handed over together.
 pub const INGRESS_BATCH_ENTRIES_MAX: usize = 512;
 
-/// Batches under way per group; while they are, the next one grows.
+/// Batches under way per group when each takes longer than [`INGRESS_LINGER_MAX`] or is full.
 pub const INGRESS_BATCHES_MAX: usize = 4;
+
+/// How long a proposal waits for the batch before it to be done, so that more of them share what a
+/// batch costs; about what a batch takes on a busy machine, and little beside a long line.
+pub const INGRESS_LINGER_MAX: Duration = Duration::from_millis(10);
 
 /// Linearizable reads that wait for one group; one more is refused (503).
 pub const BARRIER_QUEUE_MAX: usize = 65_536;
@@ -50,6 +54,15 @@ pub const BARRIER_ROUNDS_MAX: usize = 2;
 
 /// How long one quorum round may take before its readers are told.
 pub const BARRIER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Between the beginnings of two rounds of questions to the other nodes, unless none is under way.
+pub const CONFIRM_LINGER_MAX: Duration = Duration::from_millis(1);
+
+/// Rounds of questions under way from one node: enough for the longest lines.
+pub const CONFIRM_ROUNDS_MAX: usize = 512;
+
+/// How long a node may take to answer a question; its word is not waited for after that.
+pub const CONFIRM_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Entries in one append request.
 pub const APPEND_ENTRIES_MAX: u64 = 1024;

@@ -192,6 +192,11 @@ impl State {
         self.0.inner.find(group)?.layers.read().applied.clone()
     }
 
+    /// Up to where a group's log is applied; 0 if nothing is.
+    pub fn applied_index(&self, group: GroupId) -> u64 {
+        self.0.inner.find(group).map_or(0, |found| found.layers.read().index())
+    }
+
     /// Runs `f` under the group's write lock. Never waits for a disk write, except when memtables
     /// are beyond their bound; then it waits until the flusher has made room.
     ///
