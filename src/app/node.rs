@@ -42,7 +42,7 @@ pub struct Node {
     pub(super) env: Env,
     pub(super) groups: Arc<Groups>,
     pub(super) inbox: Arc<RaftInbox>,
-    pub(super) router: axum::Router,
+    pub(super) router: http::Entrance,
     pub(super) service: Service,
     pub(super) shards: Arc<Shards>,
     pub(super) streams: Arc<Streams>,
@@ -141,7 +141,7 @@ impl Node {
     }
 
     /// What clients ask.
-    pub fn router(&self) -> &axum::Router {
+    pub fn router(&self) -> &http::Entrance {
         &self.router
     }
 

@@ -22,24 +22,24 @@ use super::{Asked, Front};
 
 /// The body, if it is no longer than `limit` and arrives before the deadline.
 pub(super) async fn read_body(
-    request: Request,
+    (headers, body): (&HeaderMap, Body),
     limit: u64,
     asked: &Asked,
     front: &Front,
 ) -> Result<Bytes, Failure> {
     let slow = &front.places.slow_bodies;
-    let said = request.headers().get(header::CONTENT_LENGTH);
+    let said = headers.get(header::CONTENT_LENGTH);
     let said = said.and_then(|length| length.to_str().ok()).and_then(|l| l.parse::<u64>().ok());
     let remaining = asked.deadline.since(front.service.env().clock.now());
     if said.is_some_and(|length| length > limit) {
         // One that asks before it sends is told here; another is sending already.
-        if !request.headers().contains_key(header::EXPECT) {
-            drop(tokio::time::timeout(remaining, discard(request.into_body())).await);
+        if !headers.contains_key(header::EXPECT) {
+            drop(tokio::time::timeout(remaining, discard(body)).await);
         }
         return Err(Failure::too_large(limit));
     }
     let bound = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut reading = pin!(tokio::time::timeout(remaining, gather(request.into_body(), bound)));
+    let mut reading = pin!(tokio::time::timeout(remaining, gather(body, bound)));
     // Most bodies come with their heads: those that do not are counted.
     let read = match reading.as_mut().now_or_never() {
         Some(read) => read,
@@ -83,7 +83,9 @@ pub(super) async fn read_json_and_bytes<T: DeserializeOwned>(
 ) -> Result<(T, Bytes), Failure> {
     json_or_nothing(request.headers())?;
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let body = read_body(request, limit, asked, front).await.map_err(|failure| {
+    let (parts, body) = request.into_parts();
+    let read = read_body((&parts.headers, body), limit, asked, front).await;
+    let body = read.map_err(|failure| {
         let detail = format!("the body is longer than the limit of {limit} bytes");
         if failure.code == "too_large" { Failure { detail, ..failure } } else { failure }
     })?;

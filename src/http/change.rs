@@ -71,8 +71,7 @@ async fn put_key(front: &Front, asked: &Asked, request: Request) -> Result<Respo
     let content_type = parse::content_type(&parts.headers)?;
     let wishes = Wishes::of(&query, &parts.headers)?;
     let limits = front.service.admit(&namespace, &key)?;
-    let request = Request::from_parts(parts.clone(), body);
-    let value = read_body(request, limits.value_bytes_max, asked, front).await?;
+    let value = read_body((&parts.headers, body), limits.value_bytes_max, asked, front).await?;
     let context = asked.context_once(once(&parts, &value)?);
     let op = WriteOp::Put { value, content_type, attach };
     let request = KeyRequest { require, op, give: wishes.give() };
@@ -201,8 +200,7 @@ async fn patch_key(front: &Front, asked: &Asked, request: Request) -> Result<Res
     let accept = Accept::of(&parts.headers)?;
     let kind = patch::Kind::of(&parts.headers)?;
     let limits = front.service.admit(&namespace, &key)?;
-    let request = Request::from_parts(parts.clone(), body);
-    let body = read_body(request, limits.value_bytes_max, asked, front).await?;
+    let body = read_body((&parts.headers, body), limits.value_bytes_max, asked, front).await?;
     let patch = kind.read(&body)?;
     let context = asked.context_once(once(&parts, &body)?);
     let request = KeyRequest { require, op: WriteOp::Patch { patch }, give: Give::After };

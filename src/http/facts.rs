@@ -20,6 +20,9 @@ const SERVED_BY: HeaderName = HeaderName::from_static(KV_SERVED_BY);
 const SESSION: HeaderName = HeaderName::from_static(KV_SESSION);
 const REPLAYED: HeaderName = HeaderName::from_static(KV_REPLAYED);
 
+/// About as many headers as an answer has.
+const HEADERS: usize = 12;
+
 /// What is known about an answer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -39,6 +42,7 @@ pub(super) struct Facts {
 impl Facts {
     /// Adds the headers. The client's session comes back with what this answer shows.
     pub(super) fn write(&self, headers: &mut HeaderMap, front: &Front, asked: &Asked) {
+        headers.reserve(HEADERS);
         let mut session = asked.session.clone();
         if let Some(seen) = &self.seen {
             session.merge(seen);

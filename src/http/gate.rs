@@ -3,6 +3,8 @@
 //! Promises: no answer without a `Request-Id`; no more requests at a time than the bound, except for
 //! the probes, which must answer when nothing else does. Allocates a request id and a span, no more.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -19,14 +21,14 @@ use super::Front;
 use super::parse::{request_id, request_timeout, text_header};
 use super::places::Bound;
 use super::problem::Failure;
-use super::routes::entry;
+use super::routes::{Entry, entry};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
 
 /// What is known of a request before it is looked at.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     pub(super) deadline: Moment,
     /// How long the client waits, from which the deadline came.
     pub(super) patience: Duration,
@@ -51,36 +53,50 @@ fn session(headers: &HeaderMap) -> Result<Session, Failure> {
     Session::parse(text).map_err(|error| Failure::invalid(format!("KV-Session: {error}")))
 }
 
-/// Lets a request through, or answers in its place.
-pub(super) async fn gate(State(front): State<Front>, mut request: Request, next: Next) -> Response {
+/// Lets a request through to the router, or answers in its place.
+pub(super) async fn gate(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let entry = request.extensions().get::<MatchedPath>().and_then(|path| entry(path.as_str()));
+    let serve = |asked: Asked, mut request: Request| {
+        request.extensions_mut().insert(asked);
+        next.run(request)
+    };
+    through(&front, entry, request, serve).await
+}
+
+/// Lets a request through to whoever serves it, or answers in its place.
+pub(super) async fn through<F: Future<Output = Response>>(
+    front: &Front,
+    entry: Option<&'static Entry>,
+    request: Request,
+    serve: impl FnOnce(Asked, Request) -> F,
+) -> Response {
     let env = front.service.env();
     let began = env.clock.now();
     let running = front.metrics.began();
     let (id, id_value) = request_id(request.headers()).unwrap_or_else(|| made_id(env.rng.next()));
-    let entry = request.extensions().get::<MatchedPath>().and_then(|path| entry(path.as_str()));
     let route = entry.map_or("unmatched", |entry| entry.path);
     let method = method_label(request.method());
     let said = request_timeout(request.headers())
         .and_then(|patience| Ok((patience, session(request.headers())?)));
     let (patience, seen) = said.as_ref().ok().cloned().unwrap_or_default();
-    let asked = Asked { id, deadline: began + patience, patience, session: seen };
+    let asked = Asked { id: id.into(), deadline: began + patience, patience, session: seen };
     let bound = entry.map_or(Bound::Request, |entry| entry.bound);
     let place = front.places.of(bound);
     let mut response = match (said, &place) {
-        (Err(failure), _) => failure.response(&front, &asked),
+        (Err(failure), _) => failure.response(front, &asked),
         (Ok(_), Ok(_)) => {
-            let span = tracing::info_span!(
+            // Not above: whoever does not look for single requests should not pay for their names.
+            let span = tracing::debug_span!(
                 "request",
                 node = front.service.node().0,
-                request_id = asked.id.as_str(),
+                request_id = &*asked.id,
                 group = tracing::field::Empty,
                 route,
                 method,
             );
-            request.extensions_mut().insert(asked);
-            next.run(request).instrument(span).await
+            serve(asked, request).instrument(span).await
         }
-        (Ok(_), Err(full)) => Failure::overloaded(*full).response(&front, &asked),
+        (Ok(_), Err(full)) => Failure::overloaded(*full).response(front, &asked),
     };
     response.headers_mut().insert(REQUEST_ID, id_value);
     let status = response.status();

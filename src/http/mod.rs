@@ -16,6 +16,7 @@ mod body;
 mod bounds;
 mod change;
 mod doc;
+mod entrance;
 mod envelope;
 mod eventual;
 mod facts;
@@ -55,6 +56,7 @@ use crate::runtime::limits::HTTP_REQUESTS_MAX;
 use crate::runtime::metrics::Metrics;
 use crate::service::Service;
 
+pub use entrance::Entrance;
 pub use metrics::HttpMetrics;
 pub use serve::serve;
 
@@ -91,7 +93,7 @@ pub fn router(
     registry: &Metrics,
     internal: Router,
     options: FrontOptions,
-) -> Router {
+) -> Entrance {
     let front = Front {
         service,
         metrics: HttpMetrics::new(registry),
@@ -105,12 +107,13 @@ pub fn router(
             router = router.route(empty, (entry.open)());
         }
     }
-    router
+    let router = router
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
         .layer(from_fn_with_state(front.clone(), gate::gate))
-        .with_state(front)
-        .merge(internal)
+        .with_state(front.clone())
+        .merge(internal);
+    Entrance::new(front, router)
 }
 
 async fn wrong_method(State(front): State<Front>, Extension(asked): Extension<Asked>) -> Response {

@@ -84,7 +84,7 @@ impl Failure {
     /// The answer's body, where it cannot be an answer of its own any more.
     pub(super) fn problem(&self, front: &Front, asked: &Asked) -> Problem {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(request_id = asked.id, detail = self.detail, "request failed");
+            tracing::error!(request_id = &*asked.id, detail = self.detail, "request failed");
         }
         let retry_after = (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         Problem {
@@ -94,7 +94,7 @@ impl Failure {
             detail: self.public_detail(),
             code: self.code.to_owned(),
             outcome: wire_outcome(self.outcome),
-            request_id: asked.id.clone(),
+            request_id: asked.id.to_string(),
             leader: self.facts.leader_url(front),
             retry_after,
             groups: self.more.groups.clone(),

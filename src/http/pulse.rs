@@ -13,15 +13,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
+use super::entrance::Entrance;
 use crate::runtime::{Clock, Moment};
 
 const IDLE: u64 = 0;
@@ -210,16 +209,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
     }
 }
 
-/// The router, with each request's beginning and the end of its answer felt.
+/// The entrance, with each request's beginning and the end of its answer felt.
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
-    router: Router,
+    entrance: Entrance,
     pulse: Arc<Pulse>,
 }
 
 impl Measured {
-    pub(super) fn new(router: Router, pulse: Arc<Pulse>) -> Self {
-        Self { router, pulse }
+    pub(super) fn new(entrance: Entrance, pulse: Arc<Pulse>) -> Self {
+        Self { entrance, pulse }
     }
 }
 
@@ -230,9 +229,9 @@ impl hyper::service::Service<Request<Incoming>> for Measured {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.pulse.enter(BUSY);
-        let (router, pulse) = (self.router.clone(), Arc::clone(&self.pulse));
+        let (entrance, pulse) = (self.entrance.clone(), Arc::clone(&self.pulse));
         Box::pin(async move {
-            let response = router.oneshot(request.map(Body::new)).await?;
+            let response = entrance.answer(request.map(Body::new)).await;
             Ok(response.map(|body| Sent { body, pulse }))
         })
     }

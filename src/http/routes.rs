@@ -17,6 +17,9 @@ use super::{
     txn, watch,
 };
 
+/// The route of a key that stands in the path.
+pub(super) const KEY_ROUTE: &str = "/v1/ns/{ns}/keys/{*key}";
+
 /// One path and what answers there.
 pub(super) struct Entry {
     /// The pattern, which is also its name in metrics.
@@ -56,7 +59,7 @@ macro_rules! table {
 }
 
 table! {
-    "/v1/ns/{ns}/keys/{*key}", Request:
+    KEY_ROUTE, Request:
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
     "/v1/ns/{ns}/keys", Request: get scan::list, delete scan::delete_prefix;
     "/v1/ns/{ns}/watch", Own: get watch::watch;

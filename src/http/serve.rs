@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +30,7 @@ use crate::runtime::limits::{
     HTTP_WRITE_STALL_MAX,
 };
 
+use super::entrance::Entrance;
 use super::pulse::{Felt, Live, Lives, Measured, Pulse};
 
 /// Bounds of connections that tests tighten; the defaults are those of `runtime::limits`.
@@ -41,6 +41,9 @@ pub(super) struct Bounds {
     idle: Duration,
     stall: Duration,
 }
+
+// hyper's own bound: one that is set, even to the same, costs an allocation a request.
+const _: () = assert!(HTTP_HEADERS_MAX == 100);
 
 impl Default for Bounds {
     fn default() -> Self {
@@ -55,13 +58,18 @@ impl Default for Bounds {
 
 /// Serves until `closing`, then lets the requests under way end, for at most [`HTTP_DRAIN_MAX`].
 /// `closing` comes before the node's tasks stop: what is under way still needs them.
-pub async fn serve(listener: TcpListener, router: Router, env: &Env, closing: CancellationToken) {
-    serve_within(listener, router, env, closing, Bounds::default()).await;
+pub async fn serve(
+    listener: TcpListener,
+    entrance: impl Into<Entrance>,
+    env: &Env,
+    closing: CancellationToken,
+) {
+    serve_within(listener, entrance.into(), env, closing, Bounds::default()).await;
 }
 
 async fn serve_within(
     listener: TcpListener,
-    router: Router,
+    entrance: Entrance,
     env: &Env,
     closing: CancellationToken,
     bounds: Bounds,
@@ -78,9 +86,9 @@ async fn serve_within(
             Ok((stream, place)) => {
                 let closing = closing.clone();
                 let live = lives.enter(Arc::clone(&env.clock));
-                let service = router.clone();
+                let entrance = entrance.clone();
                 let connection = async move {
-                    converse(stream, service, &closing, &live, bounds).await;
+                    converse(stream, entrance, &closing, &live, bounds).await;
                     drop((live, place));
                 };
                 drop(env.tasks.spawn_to_end("http connection", connection));
@@ -127,7 +135,7 @@ fn open<E: std::fmt::Debug>(place: Result<OwnedSemaphorePermit, E>) -> OwnedSema
 
 async fn converse(
     stream: TcpStream,
-    router: Router,
+    entrance: Entrance,
     closing: &CancellationToken,
     live: &Live,
     bounds: Bounds,
@@ -136,11 +144,10 @@ async fn converse(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.idle)
-        .max_headers(HTTP_HEADERS_MAX)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(
             TokioIo::new(Felt::new(stream, Arc::clone(pulse))),
-            Measured::new(router, Arc::clone(pulse)),
+            Measured::new(entrance, Arc::clone(pulse)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);

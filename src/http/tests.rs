@@ -16,7 +16,7 @@ mod spaces;
 pub(super) struct Door {
     service: Service,
     pub(super) world: Arc<World>,
-    router: Router,
+    router: Entrance,
 }
 
 /// An answer, read to its end.

@@ -4,6 +4,7 @@
 //! known only once the key's group is. Promises: turning these into the model's words is the hall's
 //! work alone, so that a tag of another group never matches. Relies on `model` for what a write is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub struct Context {
     /// When the client gives up.
     pub deadline: Moment,
     /// The request's name in the logs.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// Makes a repetition harmless; `None` when the client gave no key.
     pub once: Option<OnceKey>,
     /// What the client has seen: no read may be older.
@@ -30,7 +31,7 @@ pub struct Context {
 
 impl Context {
     /// A request without a once key and without a session.
-    pub fn new(deadline: Moment, request_id: impl Into<String>) -> Self {
+    pub fn new(deadline: Moment, request_id: impl Into<Arc<str>>) -> Self {
         Self { deadline, request_id: request_id.into(), once: None, session: Session::default() }
     }
 }

@@ -36,7 +36,7 @@ impl ForwardService {
     /// Does forwarded work. Cancel-safe: a dropped proposal goes on by itself.
     pub async fn handle(&self, from: NodeId, body: Bytes) -> Result<Bytes, Refused> {
         let request = Forwarded::decode(&body).map_err(|error| Refused::new(error.to_string()))?;
-        let span = tracing::info_span!(
+        let span = tracing::debug_span!(
             "forwarded",
             node = %self.service.hall.node,
             %from,

@@ -275,7 +275,7 @@ impl Pursuit<'_> {
             epoch,
             remaining: patience.saturating_sub(FORWARD_MARGIN.min(patience / 4)),
             hops: 1,
-            request_id: self.context.request_id.clone(),
+            request_id: self.context.request_id.to_string(),
             work: plan.work.clone(),
         };
         self.judge(plan, hall.pass(node, request, patience).await)

@@ -125,7 +125,7 @@ async fn round(hall: &Hall, group: GroupId) -> Option<u64> {
         epoch: 0,
         remaining: READ_INDEX_WAIT_MAX.saturating_sub(FORWARD_MARGIN),
         hops: 1,
-        request_id: String::new(),
+        request_id: "".into(),
         work: Work::ReadIndex,
     };
     match hall.pass(leader, request, READ_INDEX_WAIT_MAX).await {

@@ -76,8 +76,7 @@ pub(in super::super) async fn put(here: &Here, request: Request) -> Result<Respo
     let show = Prefer::of(&parts.headers)?.representation;
     here.space.admit(&key)?;
     let limit = here.space.limits().value_bytes_max;
-    let request = Request::from_parts(parts.clone(), body);
-    let value = read_body(request, limit, &here.asked, &here.front).await?;
+    let value = read_body((&parts.headers, body), limit, &here.asked, &here.front).await?;
     let context = here.asked.context_once(once(&parts, &value)?);
     let order = Order { ask: Ask::Put { value, content_type }, seen, show, ack };
     let wrote = here.space.write(key.clone(), order, &context).await?;
@@ -111,8 +110,7 @@ pub(in super::super) async fn patch(here: &Here, request: Request) -> Result<Res
     let accept = Accept::of(&parts.headers)?;
     here.space.admit(&key)?;
     let limit = here.space.limits().value_bytes_max;
-    let request = Request::from_parts(parts.clone(), body);
-    let body = read_body(request, limit, &here.asked, &here.front).await?;
+    let body = read_body((&parts.headers, body), limit, &here.asked, &here.front).await?;
     let ask = asks::patch(&parts.headers, &body)?;
     let context = here.asked.context_once(once(&parts, &body)?);
     let order = Order { ask, seen, show: true, ack };

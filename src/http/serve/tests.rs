@@ -1,5 +1,6 @@
 //! Tests of `http::serve`: each name says what it holds.
 
+use axum::Router;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -57,7 +58,8 @@ impl Raw {
         let address = listener.local_addr().unwrap();
         let closing = CancellationToken::new();
         let (stops, tasks) = (closing.clone(), env.tasks.clone());
-        let serving = async move { serve_within(listener, router, &env, stops, bounds).await };
+        let serving =
+            async move { serve_within(listener, router.into(), &env, stops, bounds).await };
         tasks.spawn("a server under test", serving);
         Self { address, closing }
     }

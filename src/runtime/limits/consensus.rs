@@ -56,7 +56,7 @@ pub const BARRIER_ROUNDS_MAX: usize = 2;
 pub const BARRIER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Between the beginnings of two rounds of questions to the other nodes, unless none is under way.
-pub const CONFIRM_LINGER_MAX: Duration = Duration::from_millis(1);
+pub const CONFIRM_LINGER_MAX: Duration = Duration::from_millis(5);
 
 /// Rounds of questions under way from one node: enough for the longest lines.
 pub const CONFIRM_ROUNDS_MAX: usize = 512;
