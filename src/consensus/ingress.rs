@@ -10,7 +10,8 @@
 //! bounded and overload is refused at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -23,7 +24,8 @@ use super::types::{Payload, Raft};
 use crate::model::{GroupId, NodeId};
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{
-    INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_LINGER_MAX, INGRESS_QUEUE_MAX,
+    INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_LINGER_MAX, INGRESS_PAUSE_ENTRIES_MIN,
+    INGRESS_PAUSE_MAX, INGRESS_PAUSE_PART, INGRESS_QUEUE_MAX,
 };
 use crate::runtime::planted::{self, Bug};
 use crate::runtime::{Env, limits};
@@ -71,7 +73,8 @@ impl Ingress {
     pub fn start(group: GroupId, raft: Raft, env: &Env, metrics: ConsensusMetrics) -> Self {
         let (queue, waiting) = mpsc::channel(INGRESS_QUEUE_MAX);
         let (paused, pause) = watch::channel(false);
-        let batcher = Batcher { group, raft, env: env.clone(), metrics: metrics.clone() };
+        let (env_, metrics_, pace) = (env.clone(), metrics.clone(), Arc::default());
+        let batcher = Batcher { group, raft, env: env_, metrics: metrics_, pace };
         env.tasks.spawn("ingress", batcher.run(waiting, pause));
         Self {
             queue,
@@ -164,6 +167,25 @@ struct Batcher {
     raft: Raft,
     env: Env,
     metrics: ConsensusMetrics,
+    pace: Arc<Pace>,
+}
+
+/// How long a busy group waits after a batch before the next one goes.
+#[derive(Debug, Default)]
+struct Pace(AtomicU64);
+
+impl Pace {
+    /// What the last batch says: a small part of its time, if several shared it.
+    fn note(&self, entries: usize, took: Duration) {
+        let part = (took / INGRESS_PAUSE_PART).min(INGRESS_PAUSE_MAX);
+        let pause = if entries < INGRESS_PAUSE_ENTRIES_MIN { Duration::ZERO } else { part };
+        let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(micros, Ordering::Relaxed);
+    }
+
+    fn pause(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Batcher {
@@ -178,6 +200,11 @@ impl Batcher {
                 return;
             }
             let Some(permit) = place(&places, batch.len()).await else { return };
+            // Those who were just answered ask again in a moment, and then all go together.
+            let pause = self.pace.pause();
+            if !pause.is_zero() && batch.len() < INGRESS_BATCH_ENTRIES_MAX {
+                tokio::time::sleep(pause).await;
+            }
             let room = INGRESS_BATCH_ENTRIES_MAX - batch.len();
             batch.extend(std::iter::from_fn(|| waiting.try_recv().ok()).take(room));
             // A pause that came while the queue was empty still holds for what has just arrived.
@@ -215,8 +242,11 @@ impl Batcher {
                 return;
             }
         };
+        let (began, env, pace) = (self.env.clock.now(), self.env.clone(), Arc::clone(&self.pace));
+        let entries = answers.len();
         self.env.tasks.spawn("ingress answers", async move {
             deliver(results, answers).await;
+            pace.note(entries, env.clock.now().since(began));
             drop(permit);
         });
     }

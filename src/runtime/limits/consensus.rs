@@ -46,6 +46,15 @@ pub const INGRESS_BATCHES_MAX: usize = 4;
 /// batch costs; about what a batch takes on a busy machine, and little beside a long line.
 pub const INGRESS_LINGER_MAX: Duration = Duration::from_millis(10);
 
+/// Which part of a batch's time a busy group waits before the next batch.
+pub const INGRESS_PAUSE_PART: u32 = 4;
+
+/// The longest such pause.
+pub const INGRESS_PAUSE_MAX: Duration = Duration::from_millis(3);
+
+/// Proposals in a batch by which a group counts as busy.
+pub const INGRESS_PAUSE_ENTRIES_MIN: usize = 4;
+
 /// Linearizable reads that wait for one group; one more is refused (503).
 pub const BARRIER_QUEUE_MAX: usize = 65_536;
 
