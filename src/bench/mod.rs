@@ -12,6 +12,7 @@ pub mod cost;
 pub mod draw;
 pub mod fault;
 pub mod figures;
+pub mod lanes;
 pub mod ledger;
 pub mod mode;
 pub mod pace;
