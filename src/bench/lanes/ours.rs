@@ -22,6 +22,7 @@ use crate::runtime::limits::ROUTES_REFRESH_MS;
 use crate::runtime::{Env, Moment};
 use crate::wire::{
     BatchEnd, BatchResult, CLUSTER_PATH, ClusterView, IDEMPOTENCY_KEY, NDJSON, Outcome, Problem,
+    base_url,
 };
 
 /// How our store is asked.
@@ -59,13 +60,19 @@ impl Ours {
     ///
     /// When none of them answers.
     pub async fn new(client: &Client, manner: Manner, env: &Env) -> Result<Self, String> {
-        let endpoints = client.endpoints().to_vec();
-        let leaders = if manner.pinned {
-            Leaders::default()
+        let (endpoints, leaders) = if manner.pinned {
+            (client.endpoints().to_vec(), Leaders::default())
         } else {
             let view = client.cluster().await.map_err(|error| error.to_string())?;
-            Leaders::of(&view, &endpoints)
+            // All that answer, whichever of them were named.
+            let there = view.nodes.iter().filter(|node| node.reachable);
+            let endpoints: Vec<_> = there.map(|node| base_url(&node.address)).collect();
+            let leaders = Leaders::of(&view, &endpoints);
+            (endpoints, leaders)
         };
+        if endpoints.is_empty() {
+            return Err("no node says that it is there".to_owned());
+        }
         let tail = |url: &String| {
             let host = url.trim_start_matches("http://");
             format!(" HTTP/1.1\r\nhost: {host}\r\naccept: */*\r\n").into_bytes()

@@ -29,11 +29,11 @@ use crate::runtime::Env;
 use crate::runtime::limits::{BENCH_OP_MAX, BENCH_PEER_READY_MAX};
 
 /// How many nodes each side has.
-pub(super) const NODES: u64 = 3;
+pub(in crate::bench) const NODES: u64 = 3;
 
 /// One side.
 #[async_trait]
-pub(super) trait Contender: Send + Sync {
+pub(in crate::bench) trait Contender: Send + Sync {
     /// What load it takes, and through what.
     fn target(&self) -> Arc<dyn Target>;
 
@@ -58,7 +58,7 @@ pub(super) trait Contender: Send + Sync {
 
 /// Our own nodes.
 #[derive(Debug)]
-pub(super) struct Ours {
+pub(in crate::bench) struct Ours {
     sites: Sites,
     clients: Arc<[Client]>,
     /// One that knows all nodes.
@@ -70,7 +70,7 @@ pub(super) struct Ours {
 impl Ours {
     /// Starts them. With `pinned`, clients ask the node of their site alone and leave the way to the
     /// leaders to it; else they go straight to the leaders, as the typed client does.
-    pub(super) async fn start(
+    pub(in crate::bench) async fn start(
         root: PathBuf,
         groups: u64,
         pinned: bool,
