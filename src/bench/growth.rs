@@ -338,6 +338,9 @@ mod tests {
         }
         // A bound on the keys makes the last ones the same.
         let keys = sizes(&settings(&[Axis::Keys], 500_000));
-        assert_eq!(keys.iter().map(|(_, size)| size.keys).collect::<Vec<_>>(), [10_000, 100_000, 500_000]);
+        assert_eq!(
+            keys.iter().map(|(_, size)| size.keys).collect::<Vec<_>>(),
+            [10_000, 100_000, 500_000]
+        );
     }
 }

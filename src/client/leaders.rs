@@ -28,7 +28,9 @@ impl Leaders {
         };
         let led = view.groups.iter().filter_map(|group| Some((group, number(group.leader?)?)));
         let mut ranges: Vec<_> = led
-            .flat_map(|(group, at)| group.slots.iter().map(move |[first, last]| (*first, *last, at)))
+            .flat_map(|(group, at)| {
+                group.slots.iter().map(move |[first, last]| (*first, *last, at))
+            })
             .collect();
         ranges.sort_unstable();
         Self { ranges }
@@ -68,9 +70,13 @@ mod tests {
         };
         let view = ClusterView {
             nodes: [1, 2, 3].map(|id| from_value(node(id)).unwrap()).into(),
-            groups: [(1, Some(2), [0, 9_999]), (2, Some(3), [10_000, 19_999]), (3, None, [20_000, 65_535])]
-                .map(|(id, leader, slots)| from_value(group(id, leader, slots)).unwrap())
-                .into(),
+            groups: [
+                (1, Some(2), [0, 9_999]),
+                (2, Some(3), [10_000, 19_999]),
+                (3, None, [20_000, 65_535]),
+            ]
+            .map(|(id, leader, slots)| from_value(group(id, leader, slots)).unwrap())
+            .into(),
             ..ClusterView::default()
         };
         // The third node is none of ours: it leads keys of which nothing is known.

@@ -124,9 +124,8 @@ impl Book {
         }
         let Some(value) = read else { return before.0 == 0 };
         let Some((stamp, rest)) = value.split_at_checked(STAMP_BYTES) else { return false };
-        let number = |digits: &[u8]| {
-            u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-        };
+        let number =
+            |digits: &[u8]| u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
         let (of, version) = stamp.split_at(STAMP_BYTES / 2);
         let version = number(version);
         number(of) == Some(key & 0xffff_ffff)
@@ -159,9 +158,7 @@ mod tests {
         let old = write(&book, 1, Some(true));
         let new = write(&book, 1, Some(true));
         assert_eq!(new, "0000000100000002....");
-        let right = |read: Option<&str>| {
-            book.is_right(1, book.before(1), read.map(str::as_bytes))
-        };
+        let right = |read: Option<&str>| book.is_right(1, book.before(1), read.map(str::as_bytes));
         assert!(right(Some(&new)) && !right(Some(&old)) && !right(None));
         assert!(!right(Some("0000000100000002...")) && !right(Some("0000000100000002...x")));
         assert!(!right(Some("0000000200000002....")) && !right(Some("")));

@@ -295,7 +295,9 @@ impl Lane for OurLane {
                 // A connection that ends is found out by the next request.
                 Ok(Some(self.body(site, &answer)))
             }
-            Ok(answer) => Err(Failed::NotApplied(format!("HTTP {} without an ETag", answer.status))),
+            Ok(answer) => {
+                Err(Failed::NotApplied(format!("HTTP {} without an ETag", answer.status)))
+            }
             Err(Failed::Unmet) => Ok(None),
             // A read has no effect, whatever became of it.
             Err(Failed::Unknown(text) | Failed::NotApplied(text)) => Err(Failed::NotApplied(text)),
@@ -303,7 +305,8 @@ impl Lane for OurLane {
     }
 
     fn add(&mut self, key: &str, value: &[u8]) {
-        let text = std::str::from_utf8(value).expect("loads write text, which JSON carries as it is");
+        let text =
+            std::str::from_utf8(value).expect("loads write text, which JSON carries as it is");
         self.added += 1;
         self.batch.extend_from_slice(b"{\"put\":");
         serde_json::to_writer(&mut self.batch, key).expect("a text is plain JSON");
@@ -384,9 +387,8 @@ mod tests {
         let line = |n: u64, status: u16, outcome: &str| {
             format!("{{\"n\":{n},\"status\":{status},\"outcome\":\"{outcome}\"}}\n")
         };
-        let end = |ops: u64, failed: u64| {
-            format!("{{\"end\":true,\"ops\":{ops},\"failed\":{failed}}}\n")
-        };
+        let end =
+            |ops: u64, failed: u64| format!("{{\"end\":true,\"ops\":{ops},\"failed\":{failed}}}\n");
         let two = line(1, 201, "applied") + &line(2, 200, "applied");
         assert_eq!(outcomes((two.clone() + &end(2, 0)).as_bytes(), 2), []);
         // Fewer results than the last line claims, and an answer that was cut off:

@@ -120,7 +120,8 @@ impl CallLane {
             return Ok(handle);
         }
         let shared = self.member.connections.get(self.connection);
-        let mut made = shared.expect("a lane's connection is one of its member's").made.lock().await;
+        let mut made =
+            shared.expect("a lane's connection is one of its member's").made.lock().await;
         if let (times, Some(handle)) = &*made {
             return Ok((*times, handle.clone()));
         }
@@ -252,9 +253,10 @@ fn status(headers: &HeaderMap) -> Result<(), Failed> {
     match headers.get("grpc-status") {
         None => Ok(()),
         Some(code) if code == "0" => Ok(()),
-        Some(_) => Err(failed(&tonic::Status::from_header_map(headers).unwrap_or_else(|| {
-            tonic::Status::unknown("its status is none")
-        }))),
+        Some(_) => Err(failed(
+            &tonic::Status::from_header_map(headers)
+                .unwrap_or_else(|| tonic::Status::unknown("its status is none")),
+        )),
     }
 }
 

@@ -79,8 +79,8 @@ pub(in crate::cli) async fn run(args: GrowthArgs, env: &Env) -> Result<(), Failu
 }
 
 const HEADERS: [&str; 17] = [
-    "by", "groups", "bytes", "conns", "keys", "fill/s", "PUT/s", "p50", "p99", "CPU us", "GET/s", "p50",
-    "p99", "CPU us", "own us", "MiB", "wrong",
+    "by", "groups", "bytes", "conns", "keys", "fill/s", "PUT/s", "p50", "p99", "CPU us", "GET/s",
+    "p50", "p99", "CPU us", "own us", "MiB", "wrong",
 ];
 
 fn show(report: &GrowthReport) {

@@ -72,7 +72,8 @@ pub(in crate::cli) async fn run(args: KvArgs, env: &Env) -> Result<(), Failure> 
     if !book.missing().is_empty() {
         let why = filled.why.unwrap_or_else(|| "no reason given".to_owned());
         let (missing, keys) = (book.missing().len(), args.keys);
-        let text = format!("{missing} of {keys} keys could not be written ({why}); is the cluster up?");
+        let text =
+            format!("{missing} of {keys} keys could not be written ({why}); is the cluster up?");
         return Err(Failure::failed(text));
     }
     let mut wrong = filled.wrong;
@@ -94,7 +95,8 @@ pub(in crate::cli) async fn run(args: KvArgs, env: &Env) -> Result<(), Failure> 
         }
     }
     // By the typed client, so that lanes are not judged by themselves.
-    let store = Store::new(std::iter::once(client.clone()).collect(), "default", Mode::Linearizable);
+    let store =
+        Store::new(std::iter::once(client.clone()).collect(), "default", Mode::Linearizable);
     wrong += check(&store, &book).await.1;
     if let Some(failure) = env.tasks.failure() {
         return Err(Failure::failed(format!("the load generator failed: {failure}")));
@@ -132,9 +134,8 @@ fn check_args(args: &KvArgs) -> Result<(), Failure> {
     let least = args.connections.iter().max().copied().unwrap_or(1);
     if !(least..=limits::BENCH_KEYS_MAX).contains(&args.keys) || args.value_size < STAMP_BYTES {
         let most = limits::BENCH_KEYS_MAX;
-        let text = format!(
-            "--keys must be from {least} to {most}, --value-size at least {STAMP_BYTES}"
-        );
+        let text =
+            format!("--keys must be from {least} to {most}, --value-size at least {STAMP_BYTES}");
         return Err(Failure::usage(text));
     }
     let batch_max = u64::try_from(limits::CLIENT_BATCH_OPS_MAX).unwrap_or(u64::MAX);

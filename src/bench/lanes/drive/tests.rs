@@ -98,7 +98,8 @@ impl Lane for MemoryLane {
         let batch = std::mem::take(&mut self.batch);
         batch.iter().for_each(|(key, value)| self.set(key, value));
         let loses = self.of.faults.loses;
-        let lost = |at: usize| if at.is_multiple_of(10) { Outcome::Unknown } else { Outcome::Applied };
+        let lost =
+            |at: usize| if at.is_multiple_of(10) { Outcome::Unknown } else { Outcome::Applied };
         Ok(if loses { (0..batch.len()).map(lost).collect() } else { Vec::new() })
     }
 }
