@@ -13,6 +13,7 @@
 //! never move between cores.
 
 pub mod book;
+mod counts;
 pub mod drive;
 mod http;
 pub mod ours;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
 use h2::client::SendRequest;
-use http::{HeaderMap, Method, Request, Uri, Version, header};
 use prost::Message;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tonic::codegen::http::{HeaderMap, Method, Request, Uri, Version, header};
 
 use super::etcd::{PUT, PutRequest, PutResponse, RANGE, RangeRequest, RangeResponse, failed};
 use crate::bench::lanes::{Lane, Lanes, Patience};
