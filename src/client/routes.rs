@@ -19,7 +19,7 @@ use crate::runtime::{Moment, limits};
 use crate::wire::{ClusterView, base_url};
 
 /// The id of the namespace `default`, the only one whose slots a client can compute by itself.
-const DEFAULT_NAMESPACE: NamespaceId = NamespaceId(1);
+pub(super) const DEFAULT_NAMESPACE: NamespaceId = NamespaceId(1);
 
 #[derive(Debug)]
 pub(super) struct Routes {

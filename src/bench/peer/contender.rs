@@ -10,37 +10,38 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use super::calls::Calls;
 use super::etcd::{Etcd, reach};
 use super::gateway::Gateway;
 use crate::bench::fault::{Fault, Faulty};
+use crate::bench::lanes::ours::Manner;
+use crate::bench::lanes::slow::OverTarget;
+use crate::bench::lanes::{self, Lanes};
 use crate::bench::mode::Mode;
 use crate::bench::sites::{self, Sites};
 use crate::bench::store::Store;
 use crate::bench::target::Target;
-use crate::client::{BatchOp, Client, Options, ops};
+use crate::client::{Client, Options};
 use crate::runtime::Env;
 use crate::runtime::limits::{BENCH_OP_MAX, BENCH_PEER_READY_MAX};
 
 /// How many nodes each side has.
-pub(super) const NODES: u64 = 3;
+pub(in crate::bench) const NODES: u64 = 3;
 
 /// One side.
 #[async_trait]
-pub(super) trait Contender: Send + Sync {
+pub(in crate::bench) trait Contender: Send + Sync {
     /// What load it takes, and through what.
     fn target(&self) -> Arc<dyn Target>;
 
     /// The processes that are still there.
     async fn pids(&self) -> Vec<u32>;
 
-    /// Writes many keys in one request; how many were acknowledged. `None`: it has nothing of the kind.
-    async fn batch(&self, _puts: &[(String, Bytes)]) -> Option<u64> {
-        None
-    }
+    /// Callers for one phase of a load.
+    async fn lanes(&self) -> Result<Arc<dyn Lanes>, String>;
 
     /// Which site's death is looked at: one that leads.
     async fn victim(&self) -> Result<u64, String>;
@@ -57,15 +58,19 @@ pub(super) trait Contender: Send + Sync {
 
 /// Our own nodes.
 #[derive(Debug)]
-pub(super) struct Ours {
+pub(in crate::bench) struct Ours {
     sites: Sites,
     clients: Arc<[Client]>,
+    /// One that knows all nodes.
+    all: Client,
+    pinned: bool,
+    env: Env,
 }
 
 impl Ours {
     /// Starts them. With `pinned`, clients ask the node of their site alone and leave the way to the
     /// leaders to it; else they go straight to the leaders, as the typed client does.
-    pub(super) async fn start(
+    pub(in crate::bench) async fn start(
         root: PathBuf,
         groups: u64,
         pinned: bool,
@@ -86,7 +91,10 @@ impl Ours {
             Client::new(Options { endpoints, timeout: BENCH_OP_MAX, pinned }, env)
         };
         let clients = (0..urls.len()).map(client).collect::<Result<_, _>>();
-        Ok(Self { sites, clients: clients.map_err(|error| error.to_string())? })
+        let clients = clients.map_err(|error| error.to_string())?;
+        let options = Options { endpoints: urls, timeout: BENCH_OP_MAX, pinned };
+        let all = Client::new(options, env).map_err(|error| error.to_string())?;
+        Ok(Self { sites, clients, all, pinned, env: env.clone() })
     }
 
     fn first(&self) -> &Client {
@@ -104,15 +112,11 @@ impl Contender for Ours {
         self.sites.pids().await
     }
 
-    async fn batch(&self, puts: &[(String, Bytes)]) -> Option<u64> {
-        let op = |(key, value): &(String, Bytes)| BatchOp {
-            op: ops::put(key.as_bytes(), value),
-            ..BatchOp::default()
-        };
-        let batch: Vec<_> = puts.iter().map(op).collect();
-        let results = self.first().batch_once("default", &batch).await.unwrap_or_default();
-        let done = results.iter().filter(|result| result.status < 400).count();
-        Some(u64::try_from(done).unwrap_or(u64::MAX))
+    async fn lanes(&self) -> Result<Arc<dyn Lanes>, String> {
+        // As plain as the peer's calls, which have nothing of the kind.
+        let manner = Manner { pinned: self.pinned, named: false };
+        let lanes = lanes::ours::Ours::new(&self.all, manner, &self.env).await?;
+        Ok(Arc::new(lanes))
     }
 
     async fn victim(&self) -> Result<u64, String> {
@@ -156,6 +160,7 @@ pub(super) struct Members {
     etcd: Arc<Etcd>,
     interface: Interface,
     root: PathBuf,
+    env: Env,
     /// Its release.
     pub(super) version: String,
 }
@@ -193,7 +198,7 @@ impl Members {
                 Err(_) => sleep(std::time::Duration::from_millis(100)).await,
             }
         };
-        Ok(Self { children, urls, etcd, interface, root, version })
+        Ok(Self { children, urls, etcd, interface, root, env: env.clone(), version })
     }
 }
 
@@ -258,6 +263,13 @@ impl Contender for Members {
                 Err(_) => Arc::clone(&self.etcd) as Arc<dyn Target>,
             },
         }
+    }
+
+    async fn lanes(&self) -> Result<Arc<dyn Lanes>, String> {
+        Ok(match self.interface {
+            Interface::Grpc => Arc::new(Calls::new(&self.urls, &self.env)?),
+            Interface::Json => Arc::new(OverTarget(self.target())),
+        })
     }
 
     async fn pids(&self) -> Vec<u32> {

@@ -22,8 +22,8 @@ use tonic_prost::ProstCodec;
 use crate::bench::target::{Acked, Change, Failed, Over, Seen, Shown, Target};
 use crate::runtime::limits::{BENCH_OP_MAX, BENCH_PEER_CHANNELS};
 
-const PUT: &str = "/etcdserverpb.KV/Put";
-const RANGE: &str = "/etcdserverpb.KV/Range";
+pub(super) const PUT: &str = "/etcdserverpb.KV/Put";
+pub(super) const RANGE: &str = "/etcdserverpb.KV/Range";
 const TXN: &str = "/etcdserverpb.KV/Txn";
 const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 
@@ -31,15 +31,15 @@ const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 const MOD: i32 = 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct PutRequest {
+pub(super) struct PutRequest {
     #[prost(bytes = "bytes", tag = "1")]
-    key: Bytes,
+    pub(super) key: Bytes,
     #[prost(bytes = "bytes", tag = "2")]
-    value: Bytes,
+    pub(super) value: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Header {
+pub(super) struct Header {
     #[prost(uint64, tag = "2")]
     member_id: u64,
     #[prost(int64, tag = "3")]
@@ -48,29 +48,29 @@ struct Header {
 
 /// The answer to a put; that to a transaction begins in the same way.
 #[derive(Clone, PartialEq, prost::Message)]
-struct PutResponse {
+pub(super) struct PutResponse {
     #[prost(message, optional, tag = "1")]
-    header: Option<Header>,
+    pub(super) header: Option<Header>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct RangeRequest {
+pub(super) struct RangeRequest {
     #[prost(bytes = "bytes", tag = "1")]
-    key: Bytes,
+    pub(super) key: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct KeyValue {
+pub(super) struct KeyValue {
     #[prost(int64, tag = "3")]
     mod_revision: i64,
     #[prost(bytes = "bytes", tag = "5")]
-    value: Bytes,
+    pub(super) value: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct RangeResponse {
+pub(super) struct RangeResponse {
     #[prost(message, repeated, tag = "2")]
-    kvs: Vec<KeyValue>,
+    pub(super) kvs: Vec<KeyValue>,
 }
 
 /// A condition; its result is the first of the enumeration, `EQUAL`, when it is left out.
@@ -200,7 +200,7 @@ impl Etcd {
     }
 }
 
-fn failed(status: &Status) -> Failed {
+pub(super) fn failed(status: &Status) -> Failed {
     let text = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         // Refused before anything was proposed.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   pair 1: ours, peer | pair 2: ours, peer | ...
-//!   each: idle | 1 client | 256 writers | open load | 256 readers | batches | fill | read back | kill -9
+//!   each: idle | 1 writer | 256 writers | open load | 256 readers | batches | fill | read back | kill -9
 //! ```
 //!
 //! Why it exists: "faster than the store that it would replace" is a statement about one machine, one
@@ -10,10 +10,10 @@
 //! enough that the spread is seen.
 //!
 //! Promises: a side runs alone; what was written is read back on both sides; the order of phases, keys
-//! and values is the same. Relies on: [`contender`] for the two sides, [`drive`] for the load.
+//! and values is the same. Relies on: [`contender`] for the two sides, [`super::lanes`] for the load.
 
+mod calls;
 pub mod contender;
-mod drive;
 pub mod etcd;
 mod gaps;
 pub mod gateway;
@@ -23,16 +23,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
 use self::contender::{Contender, Interface, Members, Ours};
-use self::drive::{Book, Kind, Much, Phase, check, phase, spent};
 use self::rows::{Measured, PeerReport, VERSION, table};
 use super::cost::{self, Spent};
+use super::lanes::book::Book;
+use super::lanes::drive::{Load, Phase, check, phase, spent};
 use super::progress::{Progress, Step};
-use super::target::Target;
 use crate::runtime::Env;
+use crate::runtime::limits::BENCH_PEER_CHANNELS;
 
 /// Connections of a side's heaviest phases, all nodes together.
 const CONNECTIONS: u64 = 256;
@@ -41,10 +41,59 @@ const CONNECTIONS: u64 = 256;
 const BATCH: u64 = 1_000;
 
 /// Batched requests under way at a time.
-const BATCHES: usize = 12;
+const BATCHES: u64 = 12;
 
 /// Until nodes that have just started have nothing left to do.
 const SETTLES: Duration = Duration::from_secs(3);
+
+/// A part of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// CPU without load.
+    Idle,
+    /// One writer.
+    Single,
+    /// Many writers.
+    Put,
+    /// Writes at a rate.
+    Open,
+    /// Many readers.
+    Get,
+    /// Many writes in one request.
+    Batch,
+    /// All keys, and the memory that they take.
+    Fill,
+    /// A node's death.
+    Kill,
+}
+
+impl Part {
+    /// All of them, in their order.
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Single,
+        Self::Put,
+        Self::Open,
+        Self::Get,
+        Self::Batch,
+        Self::Fill,
+        Self::Kill,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Single => "single",
+            Self::Put => "put",
+            Self::Open => "open",
+            Self::Get => "get",
+            Self::Batch => "batch",
+            Self::Fill => "fill",
+            Self::Kill => "kill",
+        }
+    }
+}
 
 /// What is compared, and how thoroughly.
 #[derive(Clone, Debug)]
@@ -69,6 +118,8 @@ pub struct Settings {
     pub many_groups: u64,
     /// Whether our clients ask the node of their site alone.
     pub pinned: bool,
+    /// What is measured.
+    pub parts: Vec<Part>,
     /// Where the nodes keep their data.
     pub root: PathBuf,
     /// The command line, for the report.
@@ -114,7 +165,12 @@ fn begin(settings: &Settings, env: &Env) -> PeerReport {
             "The load generator runs on the same machine as the nodes, and competes with them for its \
              processors."
                 .to_owned(),
-            format!("Our client asks {asks}, over HTTP/1.1; etcd's clients are spread over its members."),
+            format!(
+                "Our callers ask {asks}, over HTTP/1.1 keep-alive, a connection each; etcd's are spread over \
+                 its members, {BENCH_PEER_CHANNELS} HTTP/2 connections to each. Both ask as cheaply as the \
+                 interface permits."
+            ),
+            "No PUT carries an idempotency key: etcd has none.".to_owned(),
             format!(
                 "{} keys of {} bytes, {} groups, {} s a phase.",
                 settings.keys,
@@ -148,7 +204,7 @@ impl Bench<'_> {
         };
         let side = Box::new(start(settings.groups).await?);
         let mut measured = self.side(&name, side, report).await?;
-        if settings.many_groups > 0 {
+        if settings.many_groups > 0 && self.wants(Part::Idle) {
             self.say(format!("{name}: idle with {} groups", settings.many_groups));
             let side: Box<dyn Contender> = Box::new(start(settings.many_groups).await?);
             measured.idle_many = self.idle(&*side).await;
@@ -182,7 +238,11 @@ impl Bench<'_> {
         Some(used.as_secs_f64() / took * 100.0)
     }
 
-    /// All phases of one side.
+    fn wants(&self, part: Part) -> bool {
+        self.settings.parts.contains(&part)
+    }
+
+    /// All parts of one side that are wanted.
     async fn side(
         &self,
         name: &str,
@@ -190,28 +250,25 @@ impl Bench<'_> {
         report: &mut PeerReport,
     ) -> Result<Measured, String> {
         let settings = self.settings;
-        let (target, pids) = (side.target(), side.pids().await);
-        let book = Book::new(settings.keys, settings.value_bytes);
+        let pids = side.pids().await;
+        let book = Book::new("peer/", settings.keys, settings.value_bytes);
         let mut measured = Measured::default();
-        self.say(format!("{name}: idle"));
-        measured.idle = self.idle(&*side).await;
-        let load = Load { bench: self, name, target: &target, book: &book, pids: &pids };
-        load.run(&mut measured, report).await;
-        measured.batch_per_s = load.batches(&*side).await;
-        self.say(format!("{name}: filling"));
-        load.fill(report).await;
-        let rss = Spent::look(&[], &pids).await.rss_kib.into_iter().max();
-        #[allow(clippy::cast_precision_loss, reason = "a figure for display needs no more digits")]
-        let mib = rss.map(|kib| kib as f64 / 1_024.0);
-        measured.rss_mib = mib;
+        if self.wants(Part::Idle) {
+            self.say(format!("{name}: idle"));
+            measured.idle = self.idle(&*side).await;
+        }
+        let load = Side { bench: self, name, side: &*side, book: &book, pids: &pids };
+        load.run(&mut measured, report).await?;
         self.say(format!("{name}: reading back"));
-        let (checked, wrong) = check(&target, &book).await;
+        let (checked, wrong) = check(&*side.target(), &book).await;
         report.checked += checked;
         report.wrong += wrong;
-        self.say(format!("{name}: kill -9"));
-        let watched = settings.seconds.max(Duration::from_secs(6));
-        let gaps = gaps::gaps(self.env, &mut side, watched).await?;
-        (measured.gap_led, measured.gap_others) = (gaps.led, gaps.others);
+        if self.wants(Part::Kill) {
+            self.say(format!("{name}: kill -9"));
+            let watched = settings.seconds.max(Duration::from_secs(6));
+            let gaps = gaps::gaps(self.env, &mut side, watched).await?;
+            (measured.gap_led, measured.gap_others) = (gaps.led, gaps.others);
+        }
         side.stop().await;
         if let Some(failure) = self.env.tasks.failure() {
             return Err(format!("the load generator failed: {failure}"));
@@ -220,115 +277,76 @@ impl Bench<'_> {
     }
 }
 
-/// The phases of one side that are loads.
-struct Load<'a> {
+/// The parts of one side that are loads.
+struct Side<'a> {
     bench: &'a Bench<'a>,
     name: &'a str,
-    target: &'a Arc<dyn Target>,
+    side: &'a dyn Contender,
     book: &'a Arc<Book>,
     pids: &'a [u32],
 }
 
-impl Load<'_> {
-    async fn phase(&self, kind: Kind, much: Much, report: &mut PeerReport) -> Phase {
-        let env = self.bench.env;
-        let done = phase(env, self.target, self.book, self.pids, (kind, much, 0)).await;
+impl Side<'_> {
+    async fn phase(&self, load: Load, report: &mut PeerReport) -> Result<Phase, String> {
+        let lanes = self.side.lanes().await?;
+        let done = phase(self.bench.env, lanes, self.book, self.pids, load).await;
         report.wrong += done.wrong;
-        if done.failed > 0 {
+        if done.failed() > 0 {
             let why = done.why.as_deref().unwrap_or("no reason given");
-            let text = format!(
-                "{}: {} of {} failed: {why}",
-                self.name,
-                done.failed,
-                done.failed + done.ok
-            );
+            let all = done.failed() + done.ok;
+            let text = format!("{}: {} of {all} failed: {why}", self.name, done.failed());
             self.bench.progress.say(Step::Remark(text.clone()));
             report.remarks.push(text);
         }
-        done
+        Ok(done)
     }
 
-    async fn run(&self, measured: &mut Measured, report: &mut PeerReport) {
+    async fn run(&self, measured: &mut Measured, report: &mut PeerReport) -> Result<(), String> {
         let (settings, name) = (self.bench.settings, self.name);
         let lasts = settings.seconds;
         let warm = lasts.min(Duration::from_secs(2));
-        self.bench.say(format!("{name}: 1 writer"));
-        self.phase(Kind::Put, Much::Closed(1, warm / 2), report).await;
-        let alone = self.phase(Kind::Put, Much::Closed(1, lasts), report).await;
-        measured.put_alone = Some(alone.quantile_ms(0.5));
-        self.bench.say(format!("{name}: {CONNECTIONS} writers"));
-        self.phase(Kind::Put, Much::Closed(CONNECTIONS, warm), report).await;
-        let put = self.phase(Kind::Put, Much::Closed(CONNECTIONS, lasts), report).await;
-        measured.put_per_s = Some(put.per_second());
-        measured.put_cpu_us = put.cpu_us_per_op();
-        self.bench.say(format!("{name}: {} writes a second", settings.rate));
-        let open = self.phase(Kind::Put, Much::Open(settings.rate, lasts), report).await;
-        measured.put_p99_at_rate = Some(open.quantile_ms(0.99));
-        self.bench.say(format!("{name}: {CONNECTIONS} readers"));
-        self.phase(Kind::Get, Much::Closed(CONNECTIONS, warm), report).await;
-        let get = self.phase(Kind::Get, Much::Closed(CONNECTIONS, lasts), report).await;
-        measured.get_per_s = Some(get.per_second());
-    }
-
-    /// Batched writes a second, where there is such a thing.
-    async fn batches(&self, side: &dyn Contender) -> Option<f64> {
-        self.bench.say(format!("{}: batches of {BATCH}", self.name));
-        let clock = &self.bench.env.clock;
-        let began = clock.now();
-        let until = began + self.bench.settings.seconds;
-        // Whole batches of keys of their own: no key is in two that are under way.
-        let size = BATCH.min(self.book.keys());
-        let slices = (self.book.keys() / size).max(1);
-        let one = |number: u64| async move {
-            if clock.now() >= until {
-                return Some(0);
-            }
-            let first = number % slices * size;
-            let begun: Vec<_> =
-                (first..first + size).map(|key| (key, self.book.begin(key))).collect();
-            let puts: Vec<_> =
-                begun.iter().map(|(key, (_, value))| (Book::name(*key), value.clone())).collect();
-            let done = side.batch(&puts).await;
-            for (key, (version, _)) in begun {
-                // Of a batch that is not whole nobody knows here which part is.
-                let applied = match done {
-                    Some(done) => (done == size).then_some(true),
-                    None => Some(false),
-                };
-                self.book.end(key, version, applied);
-            }
-            done
-        };
-        let under_way = BATCHES.min(usize::try_from(slices).unwrap_or(BATCHES));
-        let mut batches = Box::pin(
-            stream::iter(0..)
-                .take_while(|_| futures_util::future::ready(clock.now() < until))
-                .map(one)
-                .buffer_unordered(under_way),
-        );
-        let mut sum = 0_u64;
-        while let Some(done) = batches.next().await {
-            sum += done?;
+        let wants = |part| self.bench.wants(part);
+        let say = |text: String| self.bench.say(format!("{name}: {text}"));
+        if wants(Part::Single) {
+            say("1 writer".to_owned());
+            self.phase(Load::Closed(1, 100, warm / 2), report).await?;
+            let alone = self.phase(Load::Closed(1, 100, lasts), report).await?;
+            measured.put_alone = Some(alone.quantile_ms(0.5));
         }
-        #[allow(clippy::cast_precision_loss, reason = "a figure for display needs no more digits")]
-        let rate = sum as f64 / clock.now().since(began).as_secs_f64().max(1e-9);
-        Some(rate)
-    }
-
-    /// Writes every key that was not written yet, through the usual writes.
-    async fn fill(&self, report: &mut PeerReport) {
-        let missing = self.book.missing();
-        let failed = stream::iter(missing.into_iter().enumerate())
-            .map(|(number, key)| async move {
-                let site = 1 + u64::try_from(number).unwrap_or(0) % self.target.sites();
-                self.book.put(&**self.target, site, key).await
-            })
-            .buffer_unordered(usize::try_from(CONNECTIONS).unwrap_or(1))
-            .filter(|applied| futures_util::future::ready(!*applied))
-            .count()
-            .await;
-        if failed > 0 {
-            report.remarks.push(format!("{}: {failed} keys could not be filled in", self.name));
+        if wants(Part::Put) {
+            say(format!("{CONNECTIONS} writers"));
+            self.phase(Load::Closed(CONNECTIONS, 100, warm), report).await?;
+            let put = self.phase(Load::Closed(CONNECTIONS, 100, lasts), report).await?;
+            measured.put_per_s = Some(put.per_second());
+            measured.put_cpu_us = put.cpu_us_per_op();
+            measured.put_own_us = put.own_us_per_op();
         }
+        if wants(Part::Open) {
+            say(format!("{} writes a second", settings.rate));
+            let open = Load::Open(CONNECTIONS, settings.rate, lasts);
+            let open = self.phase(open, report).await?;
+            measured.put_p99_at_rate = Some(open.quantile_ms(0.99));
+        }
+        if wants(Part::Get) {
+            say(format!("{CONNECTIONS} readers"));
+            self.phase(Load::Closed(CONNECTIONS, 0, warm), report).await?;
+            let get = self.phase(Load::Closed(CONNECTIONS, 0, lasts), report).await?;
+            measured.get_per_s = Some(get.per_second());
+            measured.get_own_us = get.own_us_per_op();
+        }
+        if wants(Part::Batch) && self.side.lanes().await?.batches() {
+            say(format!("batches of {BATCH}"));
+            let batches = self.phase(Load::Batches(BATCHES, BATCH, lasts), report).await?;
+            measured.batch_per_s = Some(batches.per_second());
+        }
+        if wants(Part::Fill) {
+            say("filling".to_owned());
+            self.phase(Load::Fill(CONNECTIONS, 1), report).await?;
+            let rss = Spent::look(&[], self.pids).await.rss_kib.into_iter().max();
+            #[allow(clippy::cast_precision_loss, reason = "a figure for display needs no more")]
+            let mib = rss.map(|kib| kib as f64 / 1_024.0);
+            measured.rss_mib = mib;
+        }
+        Ok(())
     }
 }

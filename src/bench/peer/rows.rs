@@ -100,6 +100,8 @@ pub(super) struct Measured {
     pub(super) rss_mib: Option<f64>,
     pub(super) gap_led: Option<f64>,
     pub(super) gap_others: Option<f64>,
+    pub(super) put_own_us: Option<f64>,
+    pub(super) get_own_us: Option<f64>,
 }
 
 /// How a figure is judged.
@@ -111,6 +113,8 @@ enum Goal {
     NoMore(f64, f64),
     /// Ours itself must be no more.
     Within(f64, f64),
+    /// It is told, and nothing is asked of it.
+    Told,
 }
 
 impl Goal {
@@ -119,6 +123,7 @@ impl Goal {
             Self::Times(least, aim) => [least, aim].map(|times| format!(">= {times} x")),
             Self::NoMore(least, aim) => [least, aim].map(|times| format!("<= {times} x")),
             Self::Within(least, aim) => [least, aim].map(|ms| format!("<= {ms} ms")),
+            Self::Told => ["-", "-"].map(str::to_owned),
         }
     }
 
@@ -128,6 +133,7 @@ impl Goal {
             Self::Times(least, aim) => ratio.map(|ratio| (ratio >= least, ratio >= aim))?,
             Self::NoMore(least, aim) => ratio.map(|ratio| (ratio <= least, ratio <= aim))?,
             Self::Within(least, aim) => ours.map(|ours| (ours <= least, ours <= aim))?,
+            Self::Told => return None,
         };
         Some(match (aim, least) {
             (true, _) => "aim",
@@ -145,7 +151,7 @@ type Of = fn(&Measured) -> Option<f64>;
 /// The table from what was measured, pair by pair: ours, the peer's.
 pub(super) fn table(pairs: &[(Measured, Measured)], rate: f64) -> Vec<Row> {
     let p99 = format!("p99 PUT at {rate:.0}/s");
-    let all: [(&str, &str, Of, Of, Goal); 11] = [
+    let all: [(&str, &str, Of, Of, Goal); 13] = [
         ("PUT/s, 256 connections", "/s", |m| m.put_per_s, |m| m.put_per_s, Goal::Times(2.0, 4.0)),
         (&p99, "ms", |m| m.put_p99_at_rate, |m| m.put_p99_at_rate, Goal::NoMore(0.7, 0.3)),
         ("PUT p50, 1 client", "ms", |m| m.put_alone, |m| m.put_alone, Goal::NoMore(1.0, 0.6)),
@@ -187,6 +193,8 @@ pub(super) fn table(pairs: &[(Measured, Measured)], rate: f64) -> Vec<Row> {
             |m| m.gap_others,
             Goal::Within(NO_GAP_MS, NO_GAP_MS),
         ),
+        ("generator CPU per PUT", "us", |m| m.put_own_us, |m| m.put_own_us, Goal::Told),
+        ("generator CPU per GET", "us", |m| m.get_own_us, |m| m.get_own_us, Goal::Told),
     ];
     all.into_iter()
         .map(|(what, unit, ours, peer, goal)| row(pairs, (what, unit), (ours, peer), goal))
@@ -207,7 +215,7 @@ fn row(
     });
     let ratio = match goal {
         Goal::Times(..) | Goal::NoMore(..) => Some(Spread::of(ratios.collect())),
-        Goal::Within(..) => None,
+        Goal::Within(..) | Goal::Told => None,
     };
     let reached = goal.reached(ratio.as_ref().and_then(|ratio| ratio.median), mine.median);
     let [least, aim] = goal.words();

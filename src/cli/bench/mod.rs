@@ -5,6 +5,7 @@
 //! or of a load that miscounts, must not pass for good ones.
 
 pub(super) mod compare;
+pub(super) mod growth;
 pub(super) mod kv;
 pub(super) mod load;
 pub(super) mod peer;
@@ -30,6 +31,8 @@ pub(super) enum BenchCommand {
     /// Our own nodes against those of another store, in turn.
     #[command(subcommand)]
     Peer(peer::PeerCommand),
+    /// Our own store by groups, size of values, connections and keys, on nodes of its own.
+    Growth(growth::GrowthArgs),
     /// The page of a comparison that was made before.
     Report(report::ReportArgs),
 }
@@ -41,6 +44,7 @@ pub(super) async fn run(command: BenchCommand, env: &Env) -> Result<(), Failure>
         BenchCommand::Load(args) => load::run(args, env).await,
         BenchCommand::Compare(args) => compare::run(args, env).await,
         BenchCommand::Peer(command) => peer::run(command, env).await,
+        BenchCommand::Growth(args) => growth::run(args, env).await,
         BenchCommand::Report(args) => report::run(&args),
     }
 }

@@ -15,7 +15,7 @@ use super::command_line;
 use super::progress::Drawn;
 use crate::bench::peer::contender::Interface;
 use crate::bench::peer::rows::{PeerReport, Row, Spread};
-use crate::bench::peer::{Settings, compare};
+use crate::bench::peer::{Part, Settings, compare};
 use crate::runtime::{Env, limits};
 
 /// Which peer.
@@ -61,6 +61,9 @@ pub(in crate::cli) struct EtcdArgs {
     /// Our client asks the node of its site alone, instead of going to the leaders.
     #[arg(long)]
     pinned: bool,
+    /// Measures only these: idle, single, put, open, get, batch, fill, kill [default: all].
+    #[arg(long, value_delimiter = ',', value_parser = part)]
+    phases: Vec<Part>,
     /// Where the nodes keep their data: on the disk that shall be measured.
     #[arg(long, default_value = "./bench-peer", value_name = "DIR")]
     data: PathBuf,
@@ -98,6 +101,13 @@ async fn etcd(args: EtcdArgs, env: &Env) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The part of this name.
+fn part(name: &str) -> Result<Part, String> {
+    let part = Part::ALL.into_iter().find(|part| part.name() == name);
+    let names = || Part::ALL.map(Part::name).join(", ");
+    part.ok_or_else(|| format!("choose among {}", names()))
+}
+
 /// What was asked for, and whether it shall be JSON.
 fn settings(args: EtcdArgs) -> Result<(Settings, bool), Failure> {
     let usual = |given: Option<u64>, full: u64, quick: u64| {
@@ -129,6 +139,7 @@ fn settings(args: EtcdArgs) -> Result<(Settings, bool), Failure> {
         groups: args.groups,
         many_groups,
         pinned: args.pinned,
+        parts: if args.phases.is_empty() { Part::ALL.to_vec() } else { args.phases },
         root: args.data,
         command: command_line(),
     };
@@ -141,7 +152,9 @@ fn show(report: &PeerReport) {
     table
         .load_preset(presets::NOTHING)
         .set_header(["", "tetrarch", &peer, "ratio", "at least", "aim", "reached"]);
-    for row in &report.rows {
+    // What was not asked for has no line.
+    let known = |row: &&Row| row.ours.median.is_some() || row.peer.median.is_some();
+    for row in report.rows.iter().filter(known) {
         table.add_row(cells(row));
     }
     for column in table.column_iter_mut().skip(1).take(3) {

@@ -57,3 +57,17 @@ pub const BENCH_GAP_WRITERS: u64 = 48;
 
 /// After this time a writer that looks for gaps gives its write up and tries again.
 pub const BENCH_GAP_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Lanes of one thread: so few that a second core is used before one is full, so many that a wake-up
+/// serves several.
+pub const BENCH_LANES_OF_THREAD: u64 = 128;
+
+/// How long a lane rests after a failure: a store that refuses at once is not asked in a circle.
+pub const BENCH_LANE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Keys that a lane draws until one suits it and is not being written; then it takes what comes, or
+/// rests.
+pub const BENCH_DRAWS_MAX: u32 = 64;
+
+/// Tries of a write that fills a store before the load begins.
+pub const BENCH_FILL_TRIES_MAX: u32 = 100;
