@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::compare::open;
 use super::fault::Fault;
 use super::mode::Mode;
-use super::run::Wanted;
+use super::wanted::{Topology, Wanted};
 use super::workload::Workload;
 
 /// What may be set of a list.

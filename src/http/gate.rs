@@ -20,6 +20,7 @@ use super::parse::{request_id, request_timeout, text_header};
 use super::places::Bound;
 use super::problem::Failure;
 use super::routes::entry;
+use super::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
 
@@ -66,6 +67,7 @@ pub(super) async fn gate(State(front): State<Front>, mut request: Request, next:
     let asked = Asked { id, deadline: began + patience, patience, session: seen };
     let bound = entry.map_or(Bound::Request, |entry| entry.bound);
     let place = front.places.of(bound);
+    let under = trace::is_on().then(|| front.traces.look(route, &mut request)).flatten();
     let mut response = match (said, &place) {
         (Err(failure), _) => failure.response(&front, &asked),
         (Ok(_), Ok(_)) => {
@@ -85,8 +87,11 @@ pub(super) async fn gate(State(front): State<Front>, mut request: Request, next:
     response.headers_mut().insert(REQUEST_ID, id_value);
     let status = response.status();
     let outcome = response.extensions().get::<Outcome>().copied().unwrap_or(Outcome::Applied);
-    let time = env.clock.now().since(began);
-    front.metrics.answered(route, method, status.as_u16(), outcome, time);
+    let ended = env.clock.now();
+    front.metrics.answered(route, method, status.as_u16(), outcome, ended.since(began));
+    if let Some(under) = under {
+        under.answered(&response, outcome, (began, ended));
+    }
     drop((place, running));
     response
 }

@@ -95,6 +95,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
             &[EVERY, GROUP, SPACE, MANY, &[(410, &["view_gone"]), (428, &["confirmation_missing"])]]
         }
         "watch" => &[EVERY, GROUP, SPACE, WATCH],
+        "trace" => &[EVERY, GROUP, SPACE],
         "batch" => &[EVERY, SPACE, &[(415, &["unsupported_media_type"])]],
         "acquire_lock" => &[
             EVERY,

@@ -57,3 +57,12 @@ pub const BENCH_GAP_WRITERS: u64 = 48;
 
 /// After this time a writer that looks for gaps gives its write up and tries again.
 pub const BENCH_GAP_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Longest line of a trace: the longest key in base64 with everything else.
+pub const BENCH_TRACE_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests of a trace that are driven: each is held in memory, at some 80 bytes.
+pub const BENCH_TRACE_STEPS_MAX: usize = 5_000_000;
+
+/// Bytes of a recording's file when nobody says.
+pub const BENCH_TRACE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
