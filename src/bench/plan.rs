@@ -120,7 +120,33 @@ pub fn full(choices: &Choices) -> Vec<Wanted> {
             runs.push(one(mode, workload, 10, fault, minute));
         }
     }
+    for mode in [Mode::Linearizable, Mode::Lww, Mode::LwwAck2] {
+        runs.push(one(mode, Workload::YcsbA, 10, Fault::Shattered, minute));
+    }
+    for mode in [Mode::Lww, Mode::Mv] {
+        // Until all agree, by how long they were apart.
+        runs.extend(LENGTHS.map(|seconds| cut(mode, seconds)));
+    }
+    runs.extend(topologies(lasts));
     settle(runs, choices)
+}
+
+/// How long a partition lasts, in seconds, where that is asked.
+const LENGTHS: [u64; 3] = [5, 15, 30];
+
+/// A partition of this length, with a few seconds before and after it.
+fn cut(mode: Mode, seconds: u64) -> Wanted {
+    let cut = Duration::from_secs(seconds);
+    let lasts = cut + Duration::from_secs(6);
+    Wanted { cut: Some(cut), ..one(mode, Workload::YcsbA, 10, Fault::Partition, lasts) }
+}
+
+/// What travels between five nodes, by how they are linked. Of three, a ring is a mesh.
+fn topologies(lasts: Duration) -> impl Iterator<Item = Wanted> {
+    Topology::ALL.into_iter().map(move |topology| {
+        let writes = one(Mode::Lww, Workload::YcsbA, 10, Fault::None, lasts);
+        Wanted { topology, nodes: Some(5), ..writes }
+    })
 }
 
 fn one(mode: Mode, workload: Workload, rtt_ms: u64, fault: Fault, lasts: Duration) -> Wanted {
@@ -154,14 +180,17 @@ fn settle(runs: Vec<Wanted>, choices: &Choices) -> Vec<Wanted> {
         .collect()
 }
 
+/// Seconds until nodes are ready, and have ended.
+const START: f64 = 5.0;
+
 /// How long runs will take, in seconds, with starting nodes, filling and reading back.
 pub fn estimate<'a>(runs: impl Iterator<Item = &'a Wanted>) -> f64 {
     let mut seconds = 0.0;
     let mut last = None;
     for run in runs {
-        let kind = (run.rtt, run.fault != Fault::None);
+        let kind = (run.rtt, run.nodes, run.fault != Fault::None);
         if last != Some(kind) {
-            seconds += 5.0;
+            seconds += START;
             last = Some(kind);
         }
         // Reading back asks for each write's fate; far sites take a while to agree.

@@ -108,9 +108,8 @@ enum Kind {
 impl Kind {
     /// `None` of what is not driven.
     fn of(record: &TraceRecord) -> Option<Self> {
-        let looked = record.if_match.is_some()
-            || record.if_none_match.is_some()
-            || record.context.is_some();
+        let looked =
+            record.if_match.is_some() || record.if_none_match.is_some() || record.context.is_some();
         Some(match (record.op.as_str(), record.kind.as_deref()) {
             ("get" | "head", _) => Self::Read,
             ("patch", Some("add")) => Self::Add,

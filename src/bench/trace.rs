@@ -213,8 +213,7 @@ mod tests {
     use super::*;
 
     const HEAD: &str = r#"{"trace":1,"namespace":"n","nodes":[1],"began_ms":5,"hashed":false}"#;
-    const PUT: &str =
-        r#"{"op":"put","at_us":1,"took_us":2,"key":"k","bytes":3,"status":201,"outcome":"applied"}"#;
+    const PUT: &str = r#"{"op":"put","at_us":1,"took_us":2,"key":"k","bytes":3,"status":201,"outcome":"applied"}"#;
 
     fn read_all(text: &str) -> Result<(usize, Option<TraceEnd>), TraceError> {
         let mut many = 0;

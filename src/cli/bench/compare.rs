@@ -39,7 +39,7 @@ pub(in crate::cli) struct CompareArgs {
     /// Only these times between sites, there and back, in milliseconds: 0, 10, 80, 200.
     #[arg(long, value_delimiter = ',')]
     rtt_ms: Vec<u64>,
-    /// Only these faults: none, partition, node-down, clock-off.
+    /// Only these faults: none, partition, partition-1-1-1, node-down, clock-off.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
     /// Operations a second, all sites together [default: 300; 150 for counters and stocks].

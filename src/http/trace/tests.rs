@@ -35,8 +35,7 @@ async fn some_requests(door: &Door) {
     door.ask("PUT", uri, "hello").await;
     let etag = door.ask("GET", &format!("{uri}?read=stale"), "").await.header("etag").to_owned();
     door.with("PUT", uri, &[("if-match", &etag)], "7").await;
-    door.with("PATCH", uri, &[("content-type", "application/kv-op+json")], "{ \"add\": 1}")
-        .await;
+    door.with("PATCH", uri, &[("content-type", "application/kv-op+json")], "{ \"add\": 1}").await;
     door.ask("GET", "/v1/ns/default/keys/none", "").await;
     // What is not about keys of this namespace is not recorded.
     door.ask("GET", "/v1/cluster", "").await;
