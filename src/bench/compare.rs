@@ -71,6 +71,8 @@ pub struct Settings {
     pub seed: u64,
     /// The command line, for the report.
     pub command: String,
+    /// What a reader must know beside what is always said.
+    pub remarks: Vec<String>,
 }
 
 /// What a reader must know.
@@ -131,7 +133,10 @@ pub async fn begin(settings: &Settings, env: &Env) -> Report {
         command: settings.command.clone(),
         seed: settings.seed,
         started_ms: env.clock.wall_ms(),
-        remarks: REMARKS.iter().map(|remark| (*remark).to_owned()).collect(),
+        remarks: {
+            let always = REMARKS.iter().map(|remark| (*remark).to_owned());
+            settings.remarks.iter().cloned().chain(always).collect()
+        },
         generator: generator(env).await,
         planned: u64::try_from(settings.runs.len()).unwrap_or(u64::MAX),
         runs: Vec::new(),

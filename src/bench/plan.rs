@@ -4,11 +4,13 @@
 //! mode costs near and far, what is lost, and what a partition does to both sides. Runs of one distance
 //! stand together, so that nodes are started a few times only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::compare::open;
 use super::fault::Fault;
 use super::mode::Mode;
+use super::replay::Replay;
 use super::wanted::{Topology, Wanted};
 use super::workload::Workload;
 
@@ -61,7 +63,7 @@ const RTTS: [u64; 4] = [0, 10, 80, 200];
 /// What answers the two questions in a few minutes.
 pub fn quick(choices: &Choices) -> Vec<Wanted> {
     use Mode::{Counter, Linearizable, LinearizableSession, Lww, LwwAck2, Map, Mv, Set};
-    let lasts = choices.seconds.unwrap_or(Duration::from_secs(4));
+    let lasts = choices.seconds.unwrap_or(Duration::from_millis(3_500));
     let mut runs = Vec::new();
     for rtt in [0, 80] {
         let mut add = |workload, modes: &[Mode]| {
@@ -74,7 +76,7 @@ pub fn quick(choices: &Choices) -> Vec<Wanted> {
         add(Workload::Profile, &[Lww, Map]);
         add(Workload::Inventory, &[Linearizable, Counter]);
     }
-    let partition = choices.seconds.map_or(Duration::from_secs(15), |lasts| lasts * 3);
+    let partition = choices.seconds.map_or(Duration::from_secs(12), |lasts| lasts * 3);
     for mode in [Linearizable, Lww] {
         runs.push(one(mode, Workload::YcsbA, 10, Fault::Partition, partition));
     }
@@ -159,6 +161,28 @@ fn one(mode: Mode, workload: Workload, rtt_ms: u64, fault: Fault, lasts: Duratio
     }
 }
 
+/// A trace through each mode that its changes make sense in, or those of them that are chosen.
+pub fn replay(trace: &Arc<Replay>, modes: &[Mode], rtts: &[Duration], seed: u64) -> Vec<Wanted> {
+    let workload = trace.workload;
+    let mut runs = Vec::new();
+    for rtt in rtts {
+        let fits = |mode: &Mode| workload.fits(*mode) && (modes.is_empty() || modes.contains(mode));
+        for mode in Mode::ALL.into_iter().filter(fits) {
+            runs.push(Wanted {
+                rtt: *rtt,
+                trace: Some(Arc::clone(trace)),
+                keys: trace.keys,
+                reads: trace.reads(),
+                warmup: Duration::ZERO,
+                // The same for all: they differ in their mode alone.
+                seed,
+                ..Wanted::usual(mode, workload, open(trace.rate()), trace.lasts())
+            });
+        }
+    }
+    runs
+}
+
 /// Keeps what was chosen, sets what was set, and gives each run a seed of its own.
 fn settle(runs: Vec<Wanted>, choices: &Choices) -> Vec<Wanted> {
     fn among<T: PartialEq>(some: &[T], one: &T) -> bool {
@@ -210,7 +234,7 @@ mod tests {
         for run in quick.iter().chain(&full) {
             assert_eq!(run.objection(), None, "{}", run.name());
         }
-        assert!(estimate(quick.iter()) < 290.0, "{}", estimate(quick.iter()));
+        assert!(estimate(quick.iter()) < 270.0, "{}", estimate(quick.iter()));
         assert!(full.len() > 100, "{}", full.len());
         let modes: std::collections::BTreeSet<_> = quick.iter().map(|run| run.mode).collect();
         assert_eq!(modes.len(), Mode::ALL.len(), "each mode is in the quick list");

@@ -15,7 +15,7 @@ use super::*;
 use crate::bench::draw::{ZIPF, Zipf};
 use crate::bench::ledger::{Ledger, Planted};
 use crate::bench::pace::Fire;
-use crate::bench::run::Round;
+use crate::bench::round::Round;
 use crate::bench::target::{Acked, Change, Over, Shown, Target};
 use crate::bench::workload::Choice;
 use crate::runtime::{Env, Moment};

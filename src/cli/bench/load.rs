@@ -93,6 +93,7 @@ pub(in crate::cli) async fn run(args: LoadArgs, env: &Env) -> Result<(), Failure
         groups: None,
         out: std::path::PathBuf::from("."),
         command: command_line(),
+        remarks: Vec::new(),
     };
     let mut report = compare::begin(&settings, env).await;
     // Where those nodes keep their data is not known here.

@@ -9,6 +9,8 @@ pub(super) mod kv;
 pub(super) mod load;
 pub(super) mod peer;
 mod progress;
+pub(super) mod record;
+pub(super) mod replay;
 pub(super) mod report;
 mod table;
 
@@ -30,6 +32,10 @@ pub(super) enum BenchCommand {
     /// Our own nodes against those of another store, in turn.
     #[command(subcommand)]
     Peer(peer::PeerCommand),
+    /// What is asked of a live namespace, as a file without values.
+    Record(record::RecordArgs),
+    /// A recorded trace through each mode, on nodes of its own on this machine.
+    Replay(replay::ReplayArgs),
     /// The page of a comparison that was made before.
     Report(report::ReportArgs),
 }
@@ -41,6 +47,8 @@ pub(super) async fn run(command: BenchCommand, env: &Env) -> Result<(), Failure>
         BenchCommand::Load(args) => load::run(args, env).await,
         BenchCommand::Compare(args) => compare::run(args, env).await,
         BenchCommand::Peer(command) => peer::run(command, env).await,
+        BenchCommand::Record(args) => record::run(args, env).await,
+        BenchCommand::Replay(args) => replay::run(args, env).await,
         BenchCommand::Report(args) => report::run(&args),
     }
 }
