@@ -22,10 +22,12 @@ use super::pace;
 use super::perform::Shop;
 use super::plan::estimate;
 use super::progress::{Progress, Step};
-use super::run::{Ground, Round, Wanted, run};
+use super::round::Round;
+use super::run::{Ground, run};
 use super::sites::{self, Sites};
 use super::tally::Tally;
 use super::target::Nothing;
+use super::wanted::Wanted;
 use super::workload::{Choice, Workload};
 use crate::fleet::FleetError;
 use crate::runtime::Env;
@@ -69,6 +71,8 @@ pub struct Settings {
     pub seed: u64,
     /// The command line, for the report.
     pub command: String,
+    /// What a reader must know beside what is always said.
+    pub remarks: Vec<String>,
 }
 
 /// What a reader must know.
@@ -129,7 +133,10 @@ pub async fn begin(settings: &Settings, env: &Env) -> Report {
         command: settings.command.clone(),
         seed: settings.seed,
         started_ms: env.clock.wall_ms(),
-        remarks: REMARKS.iter().map(|remark| (*remark).to_owned()).collect(),
+        remarks: {
+            let always = REMARKS.iter().map(|remark| (*remark).to_owned());
+            settings.remarks.iter().cloned().chain(always).collect()
+        },
         generator: generator(env).await,
         planned: u64::try_from(settings.runs.len()).unwrap_or(u64::MAX),
         runs: Vec::new(),
@@ -162,17 +169,17 @@ pub async fn compare(
     let seconds = estimate(left.iter().map(|(_, wanted)| *wanted));
     let runs = u64::try_from(left.len()).unwrap_or(u64::MAX);
     progress.say(Step::Planned { runs, seconds });
-    let mut sites: Option<(Sites, (Duration, bool))> = None;
+    let mut sites: Option<(Sites, Kind)> = None;
     for (number, (name, wanted)) in (1..).zip(&left) {
-        let kind = (wanted.rtt, wanted.fault != Fault::None);
+        let kind = kind(wanted, settings.nodes);
         if sites.as_ref().is_none_or(|(_, there)| *there != kind) {
             if let Some((old, _)) = sites.take() {
                 old.stop().await;
             }
-            let (rtt, faults) = kind;
+            let (rtt, nodes, faults) = kind;
             progress.say(Step::Doing(format!("starting nodes, {} ms apart", rtt.as_millis())));
             let root = settings.out.join("nodes").join(format!("{number}"));
-            let (nodes, groups, seed) = (settings.nodes, settings.groups, settings.seed);
+            let (groups, seed) = (settings.groups, settings.seed);
             let made = sites::Wanted { nodes, groups, rtt, faults, root, seed };
             sites = Some((Sites::start(made, env).await?, kind));
         }
@@ -197,6 +204,14 @@ pub async fn compare(
         old.stop().await;
     }
     Ok(report)
+}
+
+/// Runs that are alike in this share their nodes: how far these are apart, how many they are, and
+/// whether something will go wrong.
+type Kind = (Duration, u64, bool);
+
+fn kind(wanted: &Wanted, nodes: u64) -> Kind {
+    (wanted.rtt, wanted.nodes.unwrap_or(nodes), wanted.fault != Fault::None)
 }
 
 /// The runs with names of their own.

@@ -17,6 +17,8 @@ pub enum Fault {
     None,
     /// The last site is cut off from the others.
     Partition,
+    /// All sites are cut off from each other.
+    Shattered,
     /// The last site's node is killed, and started again.
     NodeDown,
     /// The last site's clock is five seconds ahead.
@@ -35,13 +37,15 @@ pub const CLOCK_AHEAD_MS: i64 = 5_000;
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::None, Self::Partition, Self::NodeDown, Self::ClockOff];
+    pub const ALL: [Self; 5] =
+        [Self::None, Self::Partition, Self::Shattered, Self::NodeDown, Self::ClockOff];
 
     /// Its name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Partition => "partition",
+            Self::Shattered => "partition-1-1-1",
             Self::NodeDown => "node-down",
             Self::ClockOff => "clock-off",
         }

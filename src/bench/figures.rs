@@ -97,7 +97,9 @@ pub struct Run {
     pub workload: String,
     /// Time from one site to another and back.
     pub rtt_ms: u64,
-    /// `none`, `partition`, `node-down`, `clock-off`.
+    /// How the nodes of an eventual namespace are linked: `mesh`, `ring`, `hub`; the first node is the hub.
+    pub topology: String,
+    /// `none`, `partition`, `partition-1-1-1`, `node-down`, `clock-off`.
     pub fault: String,
     /// From when to when the fault lasted, in seconds of the run.
     pub fault_s: Option<(f64, f64)>,
@@ -307,6 +309,12 @@ pub struct Loss {
     pub predicted_direct: Option<f64>,
     /// What the model says of the second.
     pub predicted_effective: Option<f64>,
+    /// How far the model's own runs lie apart, as standard deviations of the two: as chance would have
+    /// a measurement of the same length.
+    pub predicted_spread: Option<(f64, f64)>,
+    /// The mean time that the model took from the run: from when a writer looked until another site
+    /// showed what it wrote.
+    pub lag_ms: Option<f64>,
     /// What the server's own meter says of the first, as a share of `writes`.
     pub metered_direct: Option<f64>,
     /// What it says of the second. It is too high where writers replace what has been replaced
@@ -376,6 +384,25 @@ pub struct Verified {
     pub blurred: u64,
     /// The first few that were wrong, in words.
     pub examples: Vec<String>,
+}
+
+/// Within how many standard deviations a measured loss agrees with the model.
+pub const AGREES_SPREADS: f64 = 3.0;
+
+/// And what is always allowed beside them: the questions by which lags are sampled cost time too.
+pub const AGREES_SHARE: f64 = 0.003;
+
+impl Loss {
+    /// Whether the measured losses are what the model says, as far as chance allows.
+    pub fn agrees(&self) -> Option<bool> {
+        let (direct, effective) = self.predicted_spread?;
+        let near = |measured: f64, predicted: Option<f64>, spread: f64| {
+            let by = (measured - predicted?).abs();
+            Some(by <= AGREES_SHARE + AGREES_SPREADS * spread)
+        };
+        let direct = near(self.direct, self.predicted_direct, direct)?;
+        Some(direct && near(self.effective, self.predicted_effective, effective)?)
+    }
 }
 
 impl Run {

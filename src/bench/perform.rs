@@ -61,6 +61,17 @@ pub struct Shop {
     pub watch: Option<Arc<Watch>>,
 }
 
+/// An operation that has been chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// What is done.
+    pub op: Op,
+    /// Decides among the items of a cart.
+    pub pick: u64,
+    /// Bytes of a value that it writes.
+    pub bytes: usize,
+}
+
 /// What a try writes, and where it is in the books.
 struct Draft {
     value: Bytes,
@@ -94,13 +105,15 @@ impl Shop {
         format!("{}/{key:08}", self.workload)
     }
 
-    /// Does one operation at a site. `pick` decides among the items of a cart.
-    pub async fn perform(&self, site: u64, op: Op, pick: u64) -> Done {
+    /// Does one operation at a site.
+    pub async fn perform(&self, site: u64, task: Task) -> Done {
+        let Task { op, pick, bytes } = task;
+        let began = self.env.clock.now();
         let tried = match op {
             Op::Read(key) => self.read(site, key).await,
-            Op::Write(key) if self.mode == Mode::Mv => self.rewrite(site, key).await,
-            Op::Write(key) | Op::Insert(key) => self.write(site, key).await,
-            Op::Rewrite(key) => self.rewrite(site, key).await,
+            Op::Write(key) if self.mode == Mode::Mv => self.rewrite(site, key, bytes).await,
+            Op::Write(key) | Op::Insert(key) => self.write(site, key, bytes).await,
+            Op::Rewrite(key) => self.rewrite(site, key, bytes).await,
             Op::Add(key) => self.add(site, key, 1).await,
             Op::PutIn(key) => self.put_in(site, key).await,
             Op::TakeOut(key) => self.take_out(site, key, pick).await,
@@ -111,7 +124,8 @@ impl Shop {
             Ok(None) => (false, Ok(())),
             Ok(Some(acked)) => {
                 if let Some(watch) = &self.watch {
-                    watch.offer(site, || self.key(op_key(op)), &acked, self.env.clock.now());
+                    let span = (began, self.env.clock.now());
+                    watch.offer(site, || self.key(op_key(op)), &acked, span);
                 }
                 (true, Ok(()))
             }
@@ -154,10 +168,10 @@ impl Shop {
         Some((best.reduce(worse).unwrap_or_else(|| judge(None)), values))
     }
 
-    /// A value that carries its number.
-    pub fn value(&self, number: u64) -> Bytes {
+    /// A value of so many bytes that carries its number.
+    pub fn value(number: u64, bytes: usize) -> Bytes {
         let mut value = format!("{number:016x}").into_bytes();
-        value.resize(self.value_bytes.max(value.len()), b'.');
+        value.resize(bytes.max(value.len()), b'.');
         Bytes::from(value)
     }
 
@@ -166,28 +180,29 @@ impl Shop {
         &self,
         site: u64,
         key: u64,
-        first: bool,
+        (first, bytes): (bool, usize),
     ) -> Result<Acked, Failed> {
         let values = &self.ledger.values;
         let began = self.env.clock.now();
         let number = values.begin(&self.ledger, key, (site, began), first.then(Box::default));
-        let value = self.value(number);
+        let value = Self::value(number, bytes);
         let answer = self.target.write(site, &self.key(key), value, Over::Anything).await;
         values.end(key, number, self.env.clock.now(), answer.as_ref());
         answer
     }
 
-    async fn write(&self, site: u64, key: u64) -> Tried {
-        let answer = self.write_blind(site, key, false).await.map(Some);
+    async fn write(&self, site: u64, key: u64, bytes: usize) -> Tried {
+        let answer = self.write_blind(site, key, (false, bytes)).await.map(Some);
         Tried { answer, retries: 0, read: None }
     }
 
-    async fn rewrite(&self, site: u64, key: u64) -> Tried {
+    async fn rewrite(&self, site: u64, key: u64, bytes: usize) -> Tried {
         self.over_what_is_there(site, key, &|seen| {
             let over = names_of(seen);
             let began = self.env.clock.now();
             let number = self.ledger.values.begin(&self.ledger, key, (site, began), Some(over));
-            Some(Draft { value: self.value(number), entry: Entry::Value { cell: key, number } })
+            let entry = Entry::Value { cell: key, number };
+            Some(Draft { value: Self::value(number, bytes), entry })
         })
         .await
     }

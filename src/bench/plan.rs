@@ -4,12 +4,14 @@
 //! mode costs near and far, what is lost, and what a partition does to both sides. Runs of one distance
 //! stand together, so that nodes are started a few times only.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::compare::open;
 use super::fault::Fault;
 use super::mode::Mode;
-use super::run::Wanted;
+use super::replay::Replay;
+use super::wanted::{Topology, Wanted};
 use super::workload::Workload;
 
 /// What may be set of a list.
@@ -61,7 +63,7 @@ const RTTS: [u64; 4] = [0, 10, 80, 200];
 /// What answers the two questions in a few minutes.
 pub fn quick(choices: &Choices) -> Vec<Wanted> {
     use Mode::{Counter, Linearizable, LinearizableSession, Lww, LwwAck2, Map, Mv, Set};
-    let lasts = choices.seconds.unwrap_or(Duration::from_secs(4));
+    let lasts = choices.seconds.unwrap_or(Duration::from_millis(3_500));
     let mut runs = Vec::new();
     for rtt in [0, 80] {
         let mut add = |workload, modes: &[Mode]| {
@@ -74,7 +76,7 @@ pub fn quick(choices: &Choices) -> Vec<Wanted> {
         add(Workload::Profile, &[Lww, Map]);
         add(Workload::Inventory, &[Linearizable, Counter]);
     }
-    let partition = choices.seconds.map_or(Duration::from_secs(15), |lasts| lasts * 3);
+    let partition = choices.seconds.map_or(Duration::from_secs(12), |lasts| lasts * 3);
     for mode in [Linearizable, Lww] {
         runs.push(one(mode, Workload::YcsbA, 10, Fault::Partition, partition));
     }
@@ -120,7 +122,33 @@ pub fn full(choices: &Choices) -> Vec<Wanted> {
             runs.push(one(mode, workload, 10, fault, minute));
         }
     }
+    for mode in [Mode::Linearizable, Mode::Lww, Mode::LwwAck2] {
+        runs.push(one(mode, Workload::YcsbA, 10, Fault::Shattered, minute));
+    }
+    for mode in [Mode::Lww, Mode::Mv] {
+        // Until all agree, by how long they were apart.
+        runs.extend(LENGTHS.map(|seconds| cut(mode, seconds)));
+    }
+    runs.extend(topologies(lasts));
     settle(runs, choices)
+}
+
+/// How long a partition lasts, in seconds, where that is asked.
+const LENGTHS: [u64; 3] = [5, 15, 30];
+
+/// A partition of this length, with a few seconds before and after it.
+fn cut(mode: Mode, seconds: u64) -> Wanted {
+    let cut = Duration::from_secs(seconds);
+    let lasts = cut + Duration::from_secs(6);
+    Wanted { cut: Some(cut), ..one(mode, Workload::YcsbA, 10, Fault::Partition, lasts) }
+}
+
+/// What travels between five nodes, by how they are linked. Of three, a ring is a mesh.
+fn topologies(lasts: Duration) -> impl Iterator<Item = Wanted> {
+    Topology::ALL.into_iter().map(move |topology| {
+        let writes = one(Mode::Lww, Workload::YcsbA, 10, Fault::None, lasts);
+        Wanted { topology, nodes: Some(5), ..writes }
+    })
 }
 
 fn one(mode: Mode, workload: Workload, rtt_ms: u64, fault: Fault, lasts: Duration) -> Wanted {
@@ -131,6 +159,28 @@ fn one(mode: Mode, workload: Workload, rtt_ms: u64, fault: Fault, lasts: Duratio
         fault,
         ..Wanted::usual(mode, workload, open(rate), lasts)
     }
+}
+
+/// A trace through each mode that its changes make sense in, or those of them that are chosen.
+pub fn replay(trace: &Arc<Replay>, modes: &[Mode], rtts: &[Duration], seed: u64) -> Vec<Wanted> {
+    let workload = trace.workload;
+    let mut runs = Vec::new();
+    for rtt in rtts {
+        let fits = |mode: &Mode| workload.fits(*mode) && (modes.is_empty() || modes.contains(mode));
+        for mode in Mode::ALL.into_iter().filter(fits) {
+            runs.push(Wanted {
+                rtt: *rtt,
+                trace: Some(Arc::clone(trace)),
+                keys: trace.keys,
+                reads: trace.reads(),
+                warmup: Duration::ZERO,
+                // The same for all: they differ in their mode alone.
+                seed,
+                ..Wanted::usual(mode, workload, open(trace.rate()), trace.lasts())
+            });
+        }
+    }
+    runs
 }
 
 /// Keeps what was chosen, sets what was set, and gives each run a seed of its own.
@@ -154,14 +204,17 @@ fn settle(runs: Vec<Wanted>, choices: &Choices) -> Vec<Wanted> {
         .collect()
 }
 
+/// Seconds until nodes are ready, and have ended.
+const START: f64 = 5.0;
+
 /// How long runs will take, in seconds, with starting nodes, filling and reading back.
 pub fn estimate<'a>(runs: impl Iterator<Item = &'a Wanted>) -> f64 {
     let mut seconds = 0.0;
     let mut last = None;
     for run in runs {
-        let kind = (run.rtt, run.fault != Fault::None);
+        let kind = (run.rtt, run.nodes, run.fault != Fault::None);
         if last != Some(kind) {
-            seconds += 5.0;
+            seconds += START;
             last = Some(kind);
         }
         // Reading back asks for each write's fate; far sites take a while to agree.
@@ -181,7 +234,7 @@ mod tests {
         for run in quick.iter().chain(&full) {
             assert_eq!(run.objection(), None, "{}", run.name());
         }
-        assert!(estimate(quick.iter()) < 290.0, "{}", estimate(quick.iter()));
+        assert!(estimate(quick.iter()) < 270.0, "{}", estimate(quick.iter()));
         assert!(full.len() > 100, "{}", full.len());
         let modes: std::collections::BTreeSet<_> = quick.iter().map(|run| run.mode).collect();
         assert_eq!(modes.len(), Mode::ALL.len(), "each mode is in the quick list");

@@ -19,111 +19,27 @@ use super::fault::{Fault, Faulty};
 use super::figures::{Load, Run};
 use super::ledger::Ledger;
 use super::mode::Mode;
-use super::pace::{self, Fire};
-use super::perform::{Done, Shop};
+use super::pace;
+use super::perform::Shop;
 use super::predict::{Traffic, predict};
 use super::progress::{Progress, Step};
+use super::round::Round;
 use super::store::Store;
-use super::tally::{Span, Tally};
-use super::target::{Agreement, Change, Failed, Over, Target};
+use super::tally::Tally;
+use super::target::{Agreement, Change, Over, Target};
 use super::verify::verify;
 use super::visible::Watch;
-use super::workload::{Choice, Op, STOCK, Workload};
+use super::wanted::{Topology, Wanted};
+use super::workload::{Choice, STOCK, Workload};
 use crate::client::Client;
-use crate::runtime::limits::{
-    BENCH_CHECK_CONCURRENCY, BENCH_CONNECTIONS_MAX, BENCH_CONVERGE_MAX, BENCH_KEYS_MAX,
-    BENCH_OP_MAX, BENCH_OPS_MAX, BENCH_VALUE_BYTES_MAX,
-};
-use crate::runtime::{Env, Moment, Rng};
+use crate::runtime::limits::{BENCH_CHECK_CONCURRENCY, BENCH_CONVERGE_MAX, BENCH_OP_MAX};
+use crate::runtime::{Env, Moment};
 
 /// Writes that are sampled for their time to visibility, a second.
 const WATCHED_PER_SECOND: f64 = 20.0;
 
 /// Keys that insertions may add.
 const INSERTS_MAX: u64 = 200_000;
-
-/// What is measured.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// What the namespace promises.
-    pub mode: Mode,
-    /// What is done.
-    pub workload: Workload,
-    /// Time between sites, there and back, as it is set: for the report and the model.
-    pub rtt: Duration,
-    /// What goes wrong.
-    pub fault: Fault,
-    /// How it is loaded.
-    pub load: Load,
-    /// How many keys.
-    pub keys: u64,
-    /// Bytes of a value.
-    pub value_bytes: usize,
-    /// Share of reads.
-    pub reads: f64,
-    /// Before the measurement.
-    pub warmup: Duration,
-    /// The measurement.
-    pub lasts: Duration,
-    /// Decides all choices.
-    pub seed: u64,
-}
-
-impl Wanted {
-    /// With what is usual for the workload.
-    pub fn usual(mode: Mode, workload: Workload, load: Load, lasts: Duration) -> Self {
-        Self {
-            mode,
-            workload,
-            rtt: Duration::ZERO,
-            fault: Fault::None,
-            load,
-            keys: workload.keys(),
-            value_bytes: 128,
-            reads: workload.reads(),
-            warmup: Duration::from_secs(1),
-            lasts,
-            seed: 1,
-        }
-    }
-
-    /// The run's name.
-    pub fn name(&self) -> String {
-        let rtt = self.rtt.as_millis();
-        format!("{}/{}/rtt{rtt}/{}", self.mode, self.workload, self.fault)
-    }
-
-    /// What is wrong with it, if anything is.
-    pub fn objection(&self) -> Option<String> {
-        let (mode, workload) = (self.mode, self.workload);
-        let ops = match self.load {
-            Load::Open { rate } if !(rate > 0.0 && rate.is_finite()) => {
-                return Some("the rate must be above 0".to_owned());
-            }
-            Load::Open { rate } => rate * (self.warmup + self.lasts).as_secs_f64(),
-            Load::Closed { connections } if !(1..=BENCH_CONNECTIONS_MAX).contains(&connections) => {
-                return Some(format!("connections must be from 1 to {BENCH_CONNECTIONS_MAX}"));
-            }
-            Load::Closed { .. } => 0.0,
-        };
-        #[allow(clippy::cast_precision_loss, reason = "the bound is a round number")]
-        let most = BENCH_OPS_MAX as f64;
-        if !workload.fits(mode) {
-            return Some(format!("{workload} makes no sense in {mode}"));
-        }
-        if ops > most {
-            return Some(format!("more than {BENCH_OPS_MAX} operations; make it shorter"));
-        }
-        if !(1..=BENCH_KEYS_MAX).contains(&self.keys) {
-            return Some(format!("keys must be from 1 to {BENCH_KEYS_MAX}"));
-        }
-        if !(16..=BENCH_VALUE_BYTES_MAX).contains(&self.value_bytes) {
-            return Some(format!("a value must have from 16 to {BENCH_VALUE_BYTES_MAX} bytes"));
-        }
-        let is_share = (0.0..=1.0).contains(&self.reads);
-        (!is_share).then(|| "the share of reads must be from 0 to 1".to_owned())
-    }
-}
 
 /// Where it is measured.
 pub struct Ground<'a> {
@@ -148,7 +64,9 @@ pub async fn run(ground: &Ground<'_>, wanted: &Wanted) -> Run {
     let name =
         format!("bench-{:08x}-{:04x}", wanted.seed & 0xffff_ffff, ground.env.rng.below(65_536));
     let first = ground.clients.first().expect("there is at least one site");
-    let made = first.create_namespace(&wanted.mode.namespace(&name)).await;
+    let mut space = wanted.mode.namespace(&name);
+    space.topology = space.mode.is_some().then(|| wanted.topology.wire());
+    let made = first.create_namespace(&space).await;
     if let Err(error) = made {
         let trouble = Some(format!("the namespace could not be made: {error}"));
         let nodes = u64::try_from(ground.clients.len()).unwrap_or(u64::MAX);
@@ -175,13 +93,14 @@ pub async fn run_on(ground: &Ground<'_>, wanted: &Wanted, target: Arc<dyn Target
 }
 
 fn described(wanted: &Wanted, ground: &Ground<'_>, nodes: u64) -> Run {
-    let fault = wanted.fault.lasts(wanted.lasts);
+    let fault = wanted.fault_lasts();
     Run {
         name: wanted.name(),
         system: "tetrarch".to_owned(),
         mode: wanted.mode.name().to_owned(),
-        workload: wanted.workload.name().to_owned(),
+        workload: wanted.does().to_owned(),
         rtt_ms: u64::try_from(wanted.rtt.as_millis()).unwrap_or(u64::MAX),
+        topology: wanted.topology.name().to_owned(),
         fault: wanted.fault.name().to_owned(),
         fault_s: fault.map(|(from, to)| (from.as_secs_f64(), to.as_secs_f64())),
         fault_sites: ground.faulty.map(|f| f.sites_of(wanted.fault)).unwrap_or_default(),
@@ -193,46 +112,6 @@ fn described(wanted: &Wanted, ground: &Ground<'_>, nodes: u64) -> Run {
         warmup_s: wanted.warmup.as_secs_f64(),
         seconds: wanted.lasts.as_secs_f64(),
         ..Run::default()
-    }
-}
-
-/// A shop under load.
-#[derive(Debug)]
-pub(super) struct Round {
-    pub(super) shop: Shop,
-    pub(super) tally: Tally,
-    choice: Choice,
-    rngs: Vec<Rng>,
-}
-
-impl Round {
-    pub(super) fn new(shop: Shop, tally: Tally, choice: Choice, seed: u64) -> Self {
-        let sites = shop.target.sites();
-        let rng = |site: u64| Rng::seeded(seed.wrapping_mul(31).wrapping_add(site));
-        Self { shop, tally, choice, rngs: (1..=sites).map(rng).collect() }
-    }
-}
-
-impl Fire for Round {
-    type Job = (Op, u64);
-
-    fn draw(&self, site: u64) -> (Op, u64) {
-        let at = usize::try_from(site - 1).unwrap_or(usize::MAX);
-        let rng = self.rngs.get(at).expect("a site has a number from 1 on");
-        (self.choice.next(site, rng), rng.next())
-    }
-
-    async fn fire(&self, site: u64, (op, pick): (Op, u64), intended: Moment, late: bool) {
-        let done = self.shop.perform(site, op, pick).await;
-        let span = Span { intended, ended: self.shop.env.clock.now(), late };
-        self.tally.note(site, span, &done);
-    }
-
-    fn never(&self, site: u64, (op, _): (Op, u64), intended: Moment) {
-        let result = Err(Failed::NotApplied("there was no place for it in time".to_owned()));
-        let done = Done { kind: op.kind(), changed: false, result, retries: 0, read: None };
-        let span = Span { intended, ended: self.shop.env.clock.now(), late: true };
-        self.tally.note(site, span, &done);
     }
 }
 
@@ -253,15 +132,18 @@ async fn measure(
     let strict = wanted.mode == Mode::Linearizable;
     let tally = Tally::new(shop.target.sites(), (from, until), strict);
     let most = shop.ledger.values.len().max(wanted.keys);
-    let choice = Choice::new(wanted.workload, wanted.reads, Zipf::new(wanted.keys, ZIPF), most);
-    let round = Arc::new(Round::new(shop, tally, choice, wanted.seed));
+    let choice = || Choice::new(wanted.workload, wanted.reads, Zipf::new(wanted.keys, ZIPF), most);
+    let round = Arc::new(match &wanted.trace {
+        Some(trace) => Round::of_trace(shop, tally, trace),
+        None => Round::new(shop, tally, choice(), wanted.seed),
+    });
     let load = load(env, wanted, &round, (begin, until));
     let (before, during) = tokio::join!(attend(ground, wanted, &round, (from, until)), load);
     let ((), (spent, trouble)) = (during, before);
     let ended = env.clock.now();
     let pids = pids(ground).await;
     let after = Spent::look(&ground.clients, &pids).await;
-    round.tally.fill(run, wanted.fault.lasts(wanted.lasts));
+    round.tally.fill(run, wanted.fault_lasts());
     costs(run, &spent, &after);
     if let Some(trouble) = trouble {
         return Err(trouble);
@@ -271,12 +153,14 @@ async fn measure(
     if !wanted.mode.is_strong() {
         run.converge_ms = Some(env.clock.now().since(ended).as_secs_f64() * 1_000.0);
     }
+    let mut lags = Vec::new();
     if let Some(watch) = &round.shop.watch {
         run.visibility = watch.figures().await;
+        lags = watch.lags();
     }
     ground.progress.say(Step::Doing(format!("{}: reading everything back", run.name)));
     verify(&round.shop, &round.tally, filled, run).await;
-    predicted(wanted, run);
+    predicted(wanted, lags, run);
     Ok(())
 }
 
@@ -336,7 +220,7 @@ async fn fill(shop: &Shop, wanted: &Wanted) -> Result<u64, String> {
                 let stock = STOCK.to_string().into();
                 shop.target.write(1, &name, stock, Over::Anything).await
             }
-            _ => shop.write_blind(1, key, true).await,
+            _ => shop.write_blind(1, key, (true, wanted.value_bytes)).await,
         };
         wrote.map_err(|failed| format!("{name} could not be written first: {failed}"))
     };
@@ -367,7 +251,8 @@ async fn load(env: &Env, wanted: &Wanted, round: &Arc<Round>, (begin, until): (M
     let sites = round.shop.target.sites();
     match wanted.load {
         Load::Open { rate } => {
-            let plan = pace::plan(sites, rate, wanted.warmup + wanted.lasts, wanted.seed);
+            let drawn = || pace::plan(sites, rate, wanted.warmup + wanted.lasts, wanted.seed);
+            let plan = wanted.trace.as_ref().map_or_else(drawn, |trace| trace.plan());
             pace::open(env, round, plan, (begin, until + BENCH_OP_MAX)).await;
         }
         Load::Closed { connections } => {
@@ -388,7 +273,7 @@ async fn attend(
     let clock = &ground.env.clock;
     sleep(from.since(clock.now())).await;
     let spent = Spent::look(&ground.clients, &pids(ground).await).await;
-    let mut fault = wanted.fault.lasts(wanted.lasts).map(|(begin, end)| (from + begin, from + end));
+    let mut fault = wanted.fault_lasts().map(|(begin, end)| (from + begin, from + end));
     let mut struck = false;
     let mut trouble = None;
     loop {
@@ -429,25 +314,29 @@ fn costs(run: &mut Run, before: &Spent, after: &Spent) {
     run.rss_bytes = after.rss_kib.iter().max().map(|kib| kib * 1024);
 }
 
-/// Sets beside what was lost what the model says.
+/// Sets beside what was lost what the model says, from how long writes were really on their way.
 #[allow(clippy::cast_precision_loss, reason = "counts of writes are far below 2^53")]
-fn predicted(wanted: &Wanted, run: &mut Run) {
-    let fits = matches!(
-        wanted.workload,
-        Workload::YcsbA | Workload::YcsbB | Workload::YcsbF | Workload::Counter
-    );
+fn predicted(wanted: &Wanted, lags: Vec<Duration>, run: &mut Run) {
+    let looks = matches!(wanted.workload, Workload::YcsbF | Workload::Counter);
+    let fits = looks || matches!(wanted.workload, Workload::YcsbA | Workload::YcsbB);
     let counts = fits && wanted.mode.is_lww() && wanted.fault == Fault::None;
-    let (Some(loss), true) = (&mut run.loss, counts) else { return };
+    let counts = counts && wanted.trace.is_none() && wanted.topology == Topology::Mesh;
+    let latency = run.writes().map_or(0.0, |op| op.latency.p50);
     let writes: u64 = run.ops.iter().filter(|(kind, _)| *kind != "read").map(|(_, op)| op.ok).sum();
+    let (Some(loss), true) = (&mut run.loss, counts && !lags.is_empty()) else { return };
     let sites = run.nodes.max(1);
     let traffic = Traffic {
         sites,
         rate: writes as f64 / wanted.lasts.as_secs_f64() / sites as f64,
         keys: Zipf::new(wanted.keys, ZIPF),
-        rtt: wanted.rtt,
+        // Who writes without looking is put behind what its own node has.
+        own: if looks { Duration::from_secs_f64(latency / 1_000.0) } else { Duration::ZERO },
+        lags,
         lasts: wanted.warmup + wanted.lasts,
     };
     let predicted = predict(&traffic, wanted.seed);
     loss.predicted_direct = Some(predicted.direct);
     loss.predicted_effective = Some(predicted.effective);
+    loss.predicted_spread = Some((predicted.direct_spread, predicted.effective_spread));
+    loss.lag_ms = Some(traffic.mean_lag().as_secs_f64() * 1_000.0);
 }

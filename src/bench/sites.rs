@@ -111,12 +111,16 @@ impl Sites {
         self.wanted.nodes
     }
 
-    async fn cut(&self, cuts: bool) -> Result<(), FleetError> {
-        let victim = self.victim();
-        let orders = (1..=self.wanted.nodes).map(|node| {
-            let others = if node == victim { (1..victim).collect() } else { vec![victim] };
-            let cut = Some(if cuts { others } else { Vec::new() });
-            self.order(node, LabOrder { cut, ..LabOrder::default() })
+    /// Cuts the links of a partition; of anything else all links are whole.
+    async fn cut(&self, fault: Fault) -> Result<(), FleetError> {
+        let (nodes, victim) = (self.wanted.nodes, self.victim());
+        let orders = (1..=nodes).map(|node| {
+            let others = (1..=nodes).filter(|other| *other != node);
+            let cut = others.filter(|other| match fault {
+                Fault::Partition => node == victim || *other == victim,
+                fault => fault == Fault::Shattered,
+            });
+            self.order(node, LabOrder { cut: Some(cut.collect()), ..LabOrder::default() })
         });
         try_join_all(orders).await.map(drop)
     }
@@ -189,13 +193,17 @@ fn free_addresses(nodes: u64) -> std::io::Result<Vec<String>> {
 #[async_trait]
 impl Faulty for Sites {
     fn sites_of(&self, fault: Fault) -> Vec<u64> {
-        if fault == Fault::None { Vec::new() } else { vec![self.victim()] }
+        match fault {
+            Fault::None => Vec::new(),
+            Fault::Shattered => (1..=self.wanted.nodes).collect(),
+            _ => vec![self.victim()],
+        }
     }
 
     async fn strike(&self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::None => Ok(()),
-            Fault::Partition => self.cut(true).await,
+            Fault::Partition | Fault::Shattered => self.cut(fault).await,
             Fault::NodeDown => self.down(true).await,
             Fault::ClockOff => self.clock(CLOCK_AHEAD_MS).await,
         }
@@ -205,7 +213,7 @@ impl Faulty for Sites {
     async fn heal(&self, fault: Fault) -> Result<(), String> {
         let healed = match fault {
             Fault::None => return Ok(()),
-            Fault::Partition => self.cut(false).await,
+            Fault::Partition | Fault::Shattered => self.cut(Fault::None).await,
             Fault::NodeDown => self.down(false).await,
             Fault::ClockOff => self.clock(0).await,
         };

@@ -25,6 +25,8 @@ const POINTS: usize = 200;
 #[derive(Debug, Default)]
 struct Found {
     times: Vec<Duration>,
+    /// The same, counted from when the writer began to look.
+    lags: Vec<Duration>,
     never: u64,
 }
 
@@ -53,13 +55,14 @@ impl Watch {
         })
     }
 
-    /// A write was acknowledged at a site.
+    /// A write was acknowledged at a site, whose client had begun to look at the first moment and had its
+    /// answer at the second.
     pub fn offer(
         self: &Arc<Self>,
         site: u64,
         key: impl FnOnce() -> String,
         acked: &Acked,
-        at: Moment,
+        (began, at): (Moment, Moment),
     ) {
         if acked.proof.is_none() || unit(&self.rng) >= self.share {
             return;
@@ -70,10 +73,13 @@ impl Watch {
             let (watch, key, acked) = (Arc::clone(self), key.clone(), acked.clone());
             self.env.tasks.spawn("bench-watch", async move {
                 let shown = watch.target.shows(other, &key, &acked, BENCH_VISIBLE_MAX).await;
-                let took = watch.env.clock.now().since(at);
+                let now = watch.env.clock.now();
                 let mut found = watch.found.lock();
                 match shown {
-                    Ok(true) => found.times.push(took),
+                    Ok(true) => {
+                        found.times.push(now.since(at));
+                        found.lags.push(now.since(began));
+                    }
                     Ok(false) | Err(_) => found.never += 1,
                 }
                 drop(place);
@@ -88,6 +94,12 @@ impl Watch {
         let mut found = self.found.lock();
         found.times.sort_unstable();
         distribution(&found.times, found.never)
+    }
+
+    /// How long it took, of each sample, from when a writer began to look until another site showed what
+    /// it then wrote: the time in which others write without knowing of it.
+    pub fn lags(&self) -> Vec<Duration> {
+        self.found.lock().lags.clone()
     }
 }
 

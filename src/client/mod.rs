@@ -46,6 +46,7 @@
 //! | follow changes | [`Client::watch`] |
 //! | let keys end with a process | [`Client::grant_lease`], [`LeaseKeeper`] |
 //! | let one process at a time work | [`Client::lock`], [`LockGuard`] |
+//! | record what others ask | [`Client::trace`] |
 //! | make and remove namespaces | [`Client::create_namespace`] |
 //!
 //! Every error says what became of the request: [`ClientError::outcome`].
@@ -71,6 +72,7 @@ mod spaces;
 mod switching;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod txn;
 mod watch;
 
@@ -92,6 +94,7 @@ pub use row::{Item, Row};
 pub use scan::{Page, ScanRequest};
 pub use send::Answer;
 use session::Session;
+pub use trace::TraceRequest;
 pub use txn::{Txn, ops};
 pub use watch::{Change, ChangeKind, Event, Since, WatchRequest};
 

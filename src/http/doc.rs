@@ -44,6 +44,7 @@ use super::{Asked, Front};
         super::scan::list,
         super::scan::delete_prefix,
         super::watch::watch,
+        super::trace::trace,
         super::eventual::losses::receipt,
         super::eventual::losses::conflicts,
         super::eventual::losses::totals,
@@ -82,7 +83,15 @@ use super::{Asked, Front};
         super::probes::metrics,
         openapi,
     ),
-    components(schemas(wire::Problem, wire::BatchEnd, wire::ScanEnd, wire::StreamError))
+    components(schemas(
+        wire::Problem,
+        wire::BatchEnd,
+        wire::ScanEnd,
+        wire::StreamError,
+        wire::TraceHead,
+        wire::TraceMissed,
+        wire::TraceEnd
+    ))
 )]
 struct Described;
 
@@ -282,6 +291,7 @@ fn lines_of(operation: &str) -> Option<impl Iterator<Item = &'static str>> {
     let kinds: &[&str] = match operation {
         "scan" => &["ScanItem", "ScanEnd", "StreamError"],
         "batch" => &["BatchResult", "BatchEnd"],
+        "trace" => &["TraceHead", "TraceRecord", "TraceMissed", "TraceEnd"],
         "list_conflicts" => &["Conflict", "StreamError"],
         _ => return None,
     };

@@ -22,6 +22,7 @@ use super::parse::{request_id, request_timeout, text_header};
 use super::places::Bound;
 use super::problem::Failure;
 use super::routes::{Entry, entry};
+use super::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static(wire::REQUEST_ID);
 
@@ -67,7 +68,7 @@ pub(super) async fn gate(State(front): State<Front>, request: Request, next: Nex
 pub(super) async fn through<F: Future<Output = Response>>(
     front: &Front,
     entry: Option<&'static Entry>,
-    request: Request,
+    mut request: Request,
     serve: impl FnOnce(Asked, Request) -> F,
 ) -> Response {
     let env = front.service.env();
@@ -82,6 +83,7 @@ pub(super) async fn through<F: Future<Output = Response>>(
     let asked = Asked { id: id.into(), deadline: began + patience, patience, session: seen };
     let bound = entry.map_or(Bound::Request, |entry| entry.bound);
     let place = front.places.of(bound);
+    let under = trace::is_on().then(|| front.traces.look(route, &mut request)).flatten();
     let mut response = match (said, &place) {
         (Err(failure), _) => failure.response(front, &asked),
         (Ok(_), Ok(_)) => {
@@ -101,8 +103,11 @@ pub(super) async fn through<F: Future<Output = Response>>(
     response.headers_mut().insert(REQUEST_ID, id_value);
     let status = response.status();
     let outcome = response.extensions().get::<Outcome>().copied().unwrap_or(Outcome::Applied);
-    let time = env.clock.now().since(began);
-    front.metrics.answered(route, method, status.as_u16(), outcome, time);
+    let ended = env.clock.now();
+    front.metrics.answered(route, method, status.as_u16(), outcome, ended.since(began));
+    if let Some(under) = under {
+        under.answered(&response, outcome, (began, ended));
+    }
     drop((place, running));
     response
 }

@@ -39,6 +39,7 @@ mod spaces;
 mod steps;
 mod switching;
 mod topology;
+mod trace;
 mod txn;
 mod view;
 mod watch;
@@ -63,6 +64,7 @@ pub use serve::serve;
 use gate::Asked;
 use places::Places;
 use problem::Failure;
+use trace::Traces;
 
 /// What every handler stands on.
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ struct Front {
     metrics: HttpMetrics,
     registry: Metrics,
     places: Places,
+    traces: Traces,
 }
 
 /// Bounds of the front door that tests tighten; the defaults are those of `runtime::limits`.
@@ -99,6 +102,7 @@ pub fn router(
         metrics: HttpMetrics::new(registry),
         registry: registry.clone(),
         places: Places::new(options),
+        traces: Traces::default(),
     };
     let mut router = Router::new();
     for entry in routes::TABLE {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::entrance::Entrance;
 use crate::runtime::{Clock, Moment};
+
+use super::trace;
 
 const IDLE: u64 = 0;
 const HEAD: u64 = 1;
@@ -213,12 +216,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Felt<S> {
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     entrance: Entrance,
+    from: SocketAddr,
     pulse: Arc<Pulse>,
 }
 
 impl Measured {
-    pub(super) fn new(entrance: Entrance, pulse: Arc<Pulse>) -> Self {
-        Self { entrance, pulse }
+    pub(super) fn new(entrance: Entrance, from: SocketAddr, pulse: Arc<Pulse>) -> Self {
+        Self { entrance, from, pulse }
     }
 }
 
@@ -227,8 +231,11 @@ impl hyper::service::Service<Request<Incoming>> for Measured {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.pulse.enter(BUSY);
+        if trace::is_on() {
+            request.extensions_mut().insert(trace::From(self.from));
+        }
         let (entrance, pulse) = (self.entrance.clone(), Arc::clone(&self.pulse));
         Box::pin(async move {
             let response = entrance.answer(request.map(Body::new)).await;

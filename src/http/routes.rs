@@ -14,7 +14,7 @@ use super::eventual::{convergence, copies, losses};
 use super::places::Bound;
 use super::{
     Front, admin, batch, bounds, change, doc, keys, leases, locks, probes, scan, spaces, switching,
-    txn, watch,
+    trace, txn, watch,
 };
 
 /// The route of a key that stands in the path.
@@ -63,6 +63,7 @@ table! {
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
     "/v1/ns/{ns}/keys", Request: get scan::list, delete scan::delete_prefix;
     "/v1/ns/{ns}/watch", Own: get watch::watch;
+    "/v1/ns/{ns}/trace", Own: get trace::trace;
     "/v1/ns/{ns}/key", Request:
         get keys::get, head keys::head, put change::put, delete change::delete, patch change::patch;
     "/v1/ns/{ns}/receipts/{receipt}", Request: get losses::receipt;

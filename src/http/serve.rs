@@ -12,6 +12,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -83,12 +84,12 @@ async fn serve_within(
             accepted = accept(&listener, &places, &lives) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, from, place)) => {
                 let closing = closing.clone();
                 let live = lives.enter(Arc::clone(&env.clock));
                 let entrance = entrance.clone();
                 let connection = async move {
-                    converse(stream, entrance, &closing, &live, bounds).await;
+                    converse((stream, from), entrance, &closing, &live, bounds).await;
                     drop((live, place));
                 };
                 drop(env.tasks.spawn_to_end("http connection", connection));
@@ -112,19 +113,19 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     lives: &Lives,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // The client first, then a place for it: without a client nobody has to make room.
-    let (stream, _) = listener.accept().await?;
+    let (stream, from) = listener.accept().await?;
     stream.set_nodelay(true)?;
     loop {
         let place = Arc::clone(places).acquire_owned();
         match tokio::time::timeout(Duration::ZERO, place).await {
-            Ok(place) => return Ok((stream, open(place))),
+            Ok(place) => return Ok((stream, from, open(place))),
             Err(_) => lives.cut_idle(HTTP_EVICT_AT_ONCE),
         }
         let place = Arc::clone(places).acquire_owned();
         if let Ok(place) = tokio::time::timeout(HTTP_EVICT_AGAIN, place).await {
-            return Ok((stream, open(place)));
+            return Ok((stream, from, open(place)));
         }
     }
 }
@@ -134,7 +135,7 @@ fn open<E: std::fmt::Debug>(place: Result<OwnedSemaphorePermit, E>) -> OwnedSema
 }
 
 async fn converse(
-    stream: TcpStream,
+    (stream, from): (TcpStream, SocketAddr),
     entrance: Entrance,
     closing: &CancellationToken,
     live: &Live,
@@ -147,7 +148,7 @@ async fn converse(
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(
             TokioIo::new(Felt::new(stream, Arc::clone(pulse))),
-            Measured::new(entrance, Arc::clone(pulse)),
+            Measured::new(entrance, from, Arc::clone(pulse)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);

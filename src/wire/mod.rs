@@ -17,6 +17,7 @@ mod ops;
 mod scans;
 mod spaces;
 mod switching;
+mod trace;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,6 +48,7 @@ pub use spaces::{
     NamespacesView, SiteLink, Topology,
 };
 pub use switching::{SwitchObstacle, SwitchRequest, SwitchSurvey, SwitchView};
+pub use trace::{TRACE_VERSION, TraceEnd, TraceHead, TraceLine, TraceMissed, TraceRecord};
 
 /// The group that answered: a number. On every answer that belongs to a group.
 pub const KV_GROUP: &str = "kv-group";

@@ -33,6 +33,7 @@ mod many_groups;
 mod namespaces;
 mod no_bugs;
 mod replace;
+mod replay;
 mod stop;
 mod switching;
 mod watchers;

@@ -7,9 +7,10 @@ use maud::{Markup, html};
 
 use super::faults::bar;
 use super::not_measured;
-use super::picks::{all_who, calm, cells, ink, median, usual_load, who, workloads};
+use super::picks::{all_who, calm, cells, ink, is_mesh, median, usual_load, who, whole, workloads};
 use super::words::{self, count, digits, ms, or_dash, part, share};
 use crate::bench::figures::{Report, Run};
+use crate::bench::wanted::TRACE;
 
 /// Bytes between nodes for one operation.
 pub(super) fn bytes(report: &Report) -> Markup {
@@ -36,14 +37,57 @@ pub(super) fn bytes(report: &Report) -> Markup {
                 } }
             }
         }
+        (by_topology(report))
     }
 }
 
-/// One workload at one distance through every mode: the one that most modes went through, the furthest.
+/// The same by how the nodes are linked, where they are enough for that to differ.
+fn by_topology(report: &Report) -> Markup {
+    let linked = || {
+        let nodes = whole(report).filter(|run| !is_mesh(run)).map(|run| run.nodes).max();
+        whole(report)
+            .filter(move |run| Some(run.nodes) == nodes && !run.topology.is_empty())
+            .filter(|run| run.wire_bytes_per_op.is_some() && run.mode != "linearizable")
+    };
+    let longest = linked().filter_map(|run| run.wire_bytes_per_op).fold(0.0, f64::max);
+    html! {
+        @if linked().next().is_none() { (not_measured("Bytes per operation by topology")) } @else {
+            div.card {
+                p {
+                    b { "By topology" }
+                    span.soft { " · for one acknowledged operation, each reaching all nodes; the time is until half of the others show a write" }
+                }
+                div.wide { table {
+                    tr { th { "links" } th.n { "nodes" } th { "mode" } th { "workload" } th.n { "bytes" } th {} th.n { "visible p50" } th.n { "until all agreed" } }
+                    @for run in linked() {
+                        @let value = run.wire_bytes_per_op.unwrap_or(0.0);
+                        tr {
+                            td { (run.topology) } td.n { (run.nodes) } td { (who(run)) } td { (run.workload) }
+                            td.n { (words::bytes(value)) } (bar(value, longest, &ink(&who(run))))
+                            td.n { (or_dash(visible(run), ms)) } td.n { (or_dash(run.converge_ms, ms)) }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+/// When half of the other sites showed a write.
+fn visible(run: &Run) -> Option<f64> {
+    let seen = run.visibility.as_ref()?;
+    seen.cdf.iter().find(|(_, share)| *share >= 0.5).map(|(ms, _)| *ms)
+}
+
+/// One workload at one distance through every mode: a recorded one, else the one that most modes went
+/// through, at the furthest.
 pub(super) fn trace(report: &Report) -> Markup {
     let modes_of =
         |workload: &str| all_who(calm(report).filter(|run| run.workload == workload)).len();
-    let best = workloads(calm(report)).into_iter().rev().max_by_key(|workload| modes_of(workload));
+    let best = workloads(calm(report))
+        .into_iter()
+        .rev()
+        .max_by_key(|workload| (*workload == TRACE, modes_of(workload)));
     let Some(workload) = best else {
         return html! { h2 { "One trace, every mode" } (not_measured("One trace through every mode")) };
     };
@@ -56,7 +100,7 @@ pub(super) fn trace(report: &Report) -> Markup {
         div.card {
             p {
                 b { (workload) }
-                span.soft { " · round trip " (rtt) " ms, " (load.map(super::how::load).unwrap_or_default()) ", the same seed's operations" }
+                span.soft { " · round trip " (rtt) " ms, " (load.map(super::how::load).unwrap_or_default()) ", the same operations for all" }
             }
             div.wide { table {
                 tr {
@@ -122,10 +166,7 @@ pub(super) fn all(report: &Report) -> Markup {
 fn row(run: &Run) -> Markup {
     let (_, ok, _, _) = run.totals();
     let write = run.writes().map(|op| op.latency).filter(|latency| latency.count > 0);
-    let visible = run
-        .visibility
-        .as_ref()
-        .and_then(|seen| seen.cdf.iter().find(|(_, share)| *share >= 0.5).map(|(ms, _)| *ms));
+    let visible = visible(run);
     html! {
         tr.bad[run.trouble.is_some() || run.verified.wrong > 0] {
             td { (run.name) @if let Some(trouble) = &run.trouble { br; span.invalid { (trouble) } } }

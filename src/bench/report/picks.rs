@@ -15,9 +15,29 @@ pub(super) fn sound(report: &Report) -> impl Iterator<Item = &Run> + Clone {
     report.runs.iter().filter(|run| run.trouble.is_none())
 }
 
-/// Runs that have figures and in which nothing went wrong.
+/// Runs that have figures and in which nothing went wrong, on nodes as most of the runs had them.
 pub(super) fn calm(report: &Report) -> impl Iterator<Item = &Run> + Clone {
+    let nodes = usual_nodes(report);
+    whole(report).filter(move |run| run.nodes == nodes && is_mesh(run))
+}
+
+/// The same, however many nodes there were and however they were linked.
+pub(super) fn whole(report: &Report) -> impl Iterator<Item = &Run> + Clone {
     sound(report).filter(|run| run.fault == "none" || run.fault.is_empty())
+}
+
+/// Whether each node had links to all others.
+pub(super) fn is_mesh(run: &Run) -> bool {
+    run.topology.is_empty() || run.topology == "mesh"
+}
+
+/// How many nodes most of the runs had: what was measured on others stands for itself.
+fn usual_nodes(report: &Report) -> u64 {
+    let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+    for run in &report.runs {
+        *counts.entry(run.nodes).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map_or(0, |(nodes, _)| nodes)
 }
 
 /// Different values, in the order in which they come.

@@ -15,7 +15,7 @@ use super::*;
 use crate::bench::draw::{ZIPF, Zipf};
 use crate::bench::ledger::{Ledger, Planted};
 use crate::bench::pace::Fire;
-use crate::bench::run::Round;
+use crate::bench::round::Round;
 use crate::bench::target::{Acked, Change, Over, Shown, Target};
 use crate::bench::workload::Choice;
 use crate::runtime::{Env, Moment};
@@ -147,7 +147,7 @@ async fn judged(memory: Memory, workload: Workload, planted: Option<Planted>) ->
     for key in 0..keys {
         if workload.is_ycsb() {
             // Whoever lies may do so from the first write on.
-            drop(shop.write_blind(1, key, true).await);
+            drop(shop.write_blind(1, key, (true, value_bytes)).await);
         } else if workload == Workload::Inventory {
             let stock = STOCK.to_string().into();
             drop(shop.target.write(1, &shop.key(key), stock, Over::Anything).await);

@@ -14,10 +14,11 @@ use super::progress::Drawn;
 use super::{command_line, judge, table};
 use crate::bench::compare::{Settings, compare};
 use crate::bench::fault::Fault;
-use crate::bench::figures::FILE;
+use crate::bench::figures::{AGREES_SHARE, AGREES_SPREADS, FILE, Report};
 use crate::bench::mode::Mode;
 use crate::bench::plan::{Choices, estimate, full, quick};
 use crate::bench::report::{PAGE, write_page};
+use crate::bench::wanted::Wanted;
 use crate::bench::workload::Workload;
 use crate::runtime::{Env, limits};
 
@@ -39,14 +40,14 @@ pub(in crate::cli) struct CompareArgs {
     /// Only these times between sites, there and back, in milliseconds: 0, 10, 80, 200.
     #[arg(long, value_delimiter = ',')]
     rtt_ms: Vec<u64>,
-    /// Only these faults: none, partition, node-down, clock-off.
+    /// Only these faults: none, partition, partition-1-1-1, node-down, clock-off.
     #[arg(long, value_delimiter = ',')]
     faults: Vec<Fault>,
     /// Operations a second, all sites together [default: 300; 150 for counters and stocks].
     #[arg(long)]
     rate: Option<f64>,
-    /// How long each run is measured; those with a fault three times as long [default: 4s with
-    /// --quick, else 20s].
+    /// How long each run is measured; those with a fault three times as long [default: 3.5s
+    /// with --quick, else 20s].
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
     /// How often each run is made.
@@ -81,22 +82,9 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
         seed: args.seed,
     };
     let runs = if args.quick { quick(&choices) } else { full(&choices) };
-    if runs.is_empty() {
-        return Err(Failure::usage("no run of the list is among those; leave a filter out"));
-    }
-    for run in &runs {
-        if let Some(objection) = run.objection() {
-            return Err(Failure::usage(format!("{}: {objection}", run.name())));
-        }
-    }
-    let most = limits::DEV_NODES_MAX;
-    if !(2..=most).contains(&args.nodes) {
-        return Err(Failure::usage(format!("--nodes must be from 2 to {most}")));
-    }
+    check(&runs, args.nodes)?;
     if args.plan {
-        let minutes = estimate(runs.iter()) / 60.0;
-        runs.iter().for_each(|run| print::line(run.name()));
-        print::note(format!("{} runs, about {minutes:.0} minutes", runs.len()));
+        list(&runs);
         return Ok(());
     }
     let settings = Settings {
@@ -106,7 +94,37 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
         out: args.out,
         seed: args.seed,
         command: command_line(),
+        remarks: Vec::new(),
     };
+    drive(settings, args.json, env).await
+}
+
+/// Refuses a list that makes no sense.
+pub(super) fn check(runs: &[Wanted], nodes: u64) -> Result<(), Failure> {
+    if runs.is_empty() {
+        return Err(Failure::usage("no run of the list is among those; leave a filter out"));
+    }
+    for run in runs {
+        if let Some(objection) = run.objection() {
+            return Err(Failure::usage(format!("{}: {objection}", run.name())));
+        }
+    }
+    let most = limits::DEV_NODES_MAX;
+    if !(2..=most).contains(&nodes) {
+        return Err(Failure::usage(format!("--nodes must be from 2 to {most}")));
+    }
+    Ok(())
+}
+
+/// Prints a list with its estimate.
+pub(super) fn list(runs: &[Wanted]) {
+    let minutes = estimate(runs.iter()) / 60.0;
+    runs.iter().for_each(|run| print::line(run.name()));
+    print::note(format!("{} runs, about {minutes:.1} minutes", runs.len()));
+}
+
+/// Makes the runs and shows what they came to.
+pub(super) async fn drive(settings: Settings, as_json: bool, env: &Env) -> Result<(), Failure> {
     let drawn = Drawn::new();
     let compared = tokio::select! {
         compared = compare(&settings, env, &drawn) => compared,
@@ -121,7 +139,7 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
     let report = compared.map_err(|error| Failure::failed(error.to_string()))?;
     let page = settings.out.join(PAGE);
     write_page(&page, &report).map_err(|error| Failure::failed(error.to_string()))?;
-    if args.json {
+    if as_json {
         print::json(&json!(report));
     } else {
         print::line(table::draw(&report));
@@ -132,8 +150,28 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
                 cost.cpu_us_per_op, report.build.profile
             ));
         }
+        if let Some(said) = model(&report) {
+            print::note(said);
+        }
         print::note(format!("All figures: {}", settings.out.join(FILE).display()));
         print::note(format!("With pictures: {}", page.display()));
     }
     judge(&report.runs)
+}
+
+/// Whether what was lost is what the model says.
+fn model(report: &Report) -> Option<String> {
+    let judged = report.runs.iter().filter_map(|run| Some((run, run.loss.as_ref()?.agrees()?)));
+    let (right, wrong): (Vec<_>, Vec<_>) = judged.partition(|(_, agrees)| *agrees);
+    let all = right.len() + wrong.len();
+    let names: Vec<_> = wrong.iter().map(|(run, _)| run.name.as_str()).collect();
+    let but = if names.is_empty() { String::new() } else { format!("; not {}", names.join(", ")) };
+    (all > 0).then(|| {
+        format!(
+            "Measured loss agrees with the model in {} of {all} runs (within {AGREES_SPREADS} standard \
+             deviations and {:.1} points){but}.",
+            right.len(),
+            AGREES_SHARE * 100.0
+        )
+    })
 }

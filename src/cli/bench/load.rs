@@ -14,8 +14,9 @@ use super::{command_line, judge, table};
 use crate::bench::compare::{self, Settings, open};
 use crate::bench::figures::Load;
 use crate::bench::mode::Mode;
-use crate::bench::run::{Ground, Wanted, run as measure};
+use crate::bench::run::{Ground, run as measure};
 use crate::bench::store;
+use crate::bench::wanted::Wanted;
 use crate::bench::workload::Workload;
 use crate::runtime::Env;
 
@@ -92,6 +93,7 @@ pub(in crate::cli) async fn run(args: LoadArgs, env: &Env) -> Result<(), Failure
         groups: None,
         out: std::path::PathBuf::from("."),
         command: command_line(),
+        remarks: Vec::new(),
     };
     let mut report = compare::begin(&settings, env).await;
     // Where those nodes keep their data is not known here.

@@ -10,6 +10,8 @@ pub(super) mod kv;
 pub(super) mod load;
 pub(super) mod peer;
 mod progress;
+pub(super) mod record;
+pub(super) mod replay;
 pub(super) mod report;
 mod table;
 
@@ -33,6 +35,10 @@ pub(super) enum BenchCommand {
     Peer(peer::PeerCommand),
     /// Our own store by groups, size of values, connections and keys, on nodes of its own.
     Growth(growth::GrowthArgs),
+    /// What is asked of a live namespace, as a file without values.
+    Record(record::RecordArgs),
+    /// A recorded trace through each mode, on nodes of its own on this machine.
+    Replay(replay::ReplayArgs),
     /// The page of a comparison that was made before.
     Report(report::ReportArgs),
 }
@@ -45,6 +51,8 @@ pub(super) async fn run(command: BenchCommand, env: &Env) -> Result<(), Failure>
         BenchCommand::Compare(args) => compare::run(args, env).await,
         BenchCommand::Peer(command) => peer::run(command, env).await,
         BenchCommand::Growth(args) => growth::run(args, env).await,
+        BenchCommand::Record(args) => record::run(args, env).await,
+        BenchCommand::Replay(args) => replay::run(args, env).await,
         BenchCommand::Report(args) => report::run(&args),
     }
 }

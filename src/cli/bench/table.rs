@@ -53,7 +53,11 @@ fn row(run: &Run) -> Vec<String> {
     let change = run.writes().map(|op| op.latency).filter(|times| times.count > 0);
     let read = run.ops.get("read").map(|op| op.latency).filter(|times| times.count > 0);
     let loss = run.loss.as_ref();
-    let predicted = loss.and_then(|loss| loss.predicted_effective);
+    let predicted = loss.and_then(|loss| {
+        let (_, spread) = loss.predicted_spread.unwrap_or_default();
+        let by = if spread > 0.0 { format!(" ± {:.1}", spread * 100.0) } else { String::new() };
+        Some(format!("{:.1}{by} %", loss.predicted_effective? * 100.0))
+    });
     let visible = run.visibility.as_ref().and_then(|visibility| {
         visibility.cdf.iter().find(|(_, share)| *share >= 0.5).map(|(ms, _)| *ms)
     });
@@ -76,7 +80,7 @@ fn row(run: &Run) -> Vec<String> {
         share(Some(run.availability.share)),
         share(loss.map(|loss| loss.direct)),
         share(loss.map(|loss| loss.effective)),
-        share(predicted),
+        predicted.unwrap_or_else(dash),
         share(run.counter.as_ref().map(|sum| sum.error)),
         gone.unwrap_or_else(dash),
         share(run.staleness.as_ref().map(|stale| 1.0 - stale.fresh)),

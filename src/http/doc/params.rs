@@ -386,6 +386,21 @@ pub(in super::super) struct WatchQuery {
     kinds: Option<String>,
 }
 
+/// How much is recorded.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in super::super) struct TraceQuery {
+    /// How long, at most an hour; a minute when it is not said.
+    #[param(pattern = "^([1-9]|[1-5][0-9])s$")]
+    duration: Option<String>,
+    /// How many requests at most.
+    #[param(minimum = 1, maximum = 10_000_000)]
+    records: Option<u64>,
+    /// Keys, clients and tags stand as hashes that begin with this text.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9]+$")]
+    salt: Option<String>,
+}
+
 /// How a watch is told.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]

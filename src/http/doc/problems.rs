@@ -71,7 +71,7 @@ pub(super) fn of(operation: &str) -> Option<Vec<&'static [Errors]>> {
         "delete_key" => &[EVERY, GROUP, SPACE, KEY, READ, CONDITION, ONCE, GROW, MANY],
         "patch_key" => &[EVERY, GROUP, SPACE, KEY, BODY, CONDITION, ONCE, GROW, PATCH, MANY],
         "import_copy" => &[EVERY, GROUP, SPACE, COPY],
-        "get_convergence" | "get_vector" | "export_copy" => &[EVERY, GROUP, SPACE],
+        "get_convergence" | "get_vector" | "export_copy" | "trace" => &[EVERY, GROUP, SPACE],
         "ask_pass" => &[EVERY, GROUP, SPACE, LINK],
         "get_receipt" | "get_conflict_totals" => &[EVERY, GROUP, SPACE, KEY, LOSS],
         "list_conflicts" => &[

@@ -47,7 +47,7 @@ async fn a_stop_answers_what_is_under_way_and_then_ends() {
 
 /// A server with tight bounds, and a way to talk to it byte by byte.
 struct Raw {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     closing: CancellationToken,
 }
 

@@ -71,3 +71,12 @@ pub const BENCH_DRAWS_MAX: u32 = 64;
 
 /// Tries of a write that fills a store before the load begins.
 pub const BENCH_FILL_TRIES_MAX: u32 = 100;
+
+/// Longest line of a trace: the longest key in base64 with everything else.
+pub const BENCH_TRACE_LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests of a trace that are driven: each is held in memory, at some 80 bytes.
+pub const BENCH_TRACE_STEPS_MAX: usize = 5_000_000;
+
+/// Bytes of a recording's file when nobody says.
+pub const BENCH_TRACE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;

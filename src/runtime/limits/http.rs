@@ -107,3 +107,28 @@ pub const LOSSES_FOLLOW_TICK: Duration = Duration::from_millis(500);
 
 /// After so many of them a follower of losses is told where it could go on, also if none came.
 pub const LOSSES_BOOKMARK_TICKS: u32 = 20;
+
+/// Recordings of requests at the same time at one node: each looks at every request of its namespace.
+pub const TRACES_MAX: usize = 4;
+
+/// Records that wait for who takes a recording; one more is left out and counted. At some 300 bytes
+/// each this is about a megabyte.
+pub const TRACE_QUEUE_RECORDS: usize = 4 * 1024;
+
+/// How long a recording lasts when nobody says.
+pub const TRACE_TIME_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The longest recording: one that is forgotten must end by itself.
+pub const TRACE_TIME_MAX: Duration = Duration::from_secs(3_600);
+
+/// Requests of one recording: what a replay takes in at once.
+pub const TRACE_RECORDS_MAX: u64 = 10_000_000;
+
+/// How often a recording of a silent namespace says that it goes on.
+pub const TRACE_TICK: Duration = Duration::from_secs(5);
+
+/// Bytes of a patch that are looked at for the name of its operation.
+pub const TRACE_PEEK_BYTES: usize = 64;
+
+/// Longest entity tag, context or receipt that a record holds as it is; of a longer one its hash.
+pub const TRACE_TAG_BYTES_MAX: usize = 256;
