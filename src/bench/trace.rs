@@ -200,7 +200,7 @@ pub fn read(
             Ok(TraceLine::Missed(_)) => {}
             Ok(TraceLine::End(last)) => end = Some(last),
             // The program that wrote it was killed within it.
-            Err(_) if !is_whole && head.is_some() => break,
+            Err(_) if !is_whole && text.len() < BENCH_TRACE_LINE_BYTES_MAX => break,
             Err(error) => return Err(wrong(&error.to_string())),
         }
     }

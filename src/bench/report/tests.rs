@@ -188,7 +188,7 @@ fn every_section_of_a_full_report_has_its_pictures_and_tables() {
         "Loss by the rate of operations: 1 pictures, 0 rows, 0 missing",
         "What an application notices: 0 pictures, 30 rows, 0 missing",
         "Until all agree: 1 pictures, 24 rows, 0 missing",
-        "Bytes between nodes: 0 pictures, 52 rows, 0 missing",
+        "Bytes between nodes: 0 pictures, 52 rows, 1 missing",
         "One trace, every mode: 0 pictures, 6 rows, 0 missing",
         "Every run: 0 pictures, 56 rows, 0 missing",
         "How it was measured: 0 pictures, 7 rows, 0 missing",
