@@ -14,6 +14,7 @@ use crate::model::{GroupId, Row};
 use crate::service::EntityTag;
 use crate::wire::{Envelope, KV_LEASE, KV_REVISION, KV_VERSION};
 
+use super::facts::HEADERS;
 use super::parse::etag;
 use super::parse::time::{http_date, rfc3339};
 
@@ -85,6 +86,7 @@ pub(super) fn row_response(key: &[u8], group: GroupId, row: &Row, enveloped: boo
         response
     };
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     // A value is what its writer says, and nothing that a browser may guess.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

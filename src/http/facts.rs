@@ -21,7 +21,7 @@ const SESSION: HeaderName = HeaderName::from_static(KV_SESSION);
 const REPLAYED: HeaderName = HeaderName::from_static(KV_REPLAYED);
 
 /// About as many headers as an answer has.
-const HEADERS: usize = 12;
+pub(super) const HEADERS: usize = 12;
 
 /// What is known about an answer.
 #[derive(Clone, Debug, Default)]

@@ -62,17 +62,19 @@ impl Site<'_> {
         }
         let clock = &self.hall.env.clock;
         // Asked before the read: what is read is then at least as new as the bound says.
-        let (asked, age) = (clock.now(), self.hall.wing.staleness(self.group));
+        let aging = || (clock.now(), self.hall.wing.staleness(self.group));
         match find.freshness {
             Freshness::Now => {
                 self.barrier().await?;
                 self.row(find, None)
             }
             Freshness::Any => {
+                let (asked, age) = aging();
                 let done = self.row(find, age)?;
                 Ok(aged(done, clock.now().since(asked)))
             }
             Freshness::Within(bound_ms) => {
+                let (asked, age) = aging();
                 let bound = Duration::from_millis(bound_ms);
                 if age.is_some_and(|age| age <= bound) {
                     let done = aged(self.row(find, age)?, clock.now().since(asked));
