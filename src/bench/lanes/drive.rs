@@ -342,7 +342,7 @@ pub async fn phase(
         Load::Fill(..) => began,
     };
     let keys = book.keys();
-    let stride = STRIDES.into_iter().find(|stride| keys % stride != 0).unwrap_or(1);
+    let stride = STRIDES.into_iter().find(|stride| !keys.is_multiple_of(*stride)).unwrap_or(1);
     let drive = Arc::new(Drive {
         env: env.clone(),
         lanes,
@@ -404,7 +404,7 @@ pub async fn check(target: &dyn Target, book: &Book) -> (u64, u64) {
     const SAMPLE: u64 = 1_000;
     let (mut checked, mut wrong) = (0, 0);
     let keys = book.keys();
-    let stride = STRIDES.into_iter().find(|stride| keys % stride != 0).unwrap_or(1);
+    let stride = STRIDES.into_iter().find(|stride| !keys.is_multiple_of(*stride)).unwrap_or(1);
     for number in 0..SAMPLE.min(keys) {
         let key = number.wrapping_mul(stride) % keys;
         let before = book.before(key);

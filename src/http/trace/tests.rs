@@ -24,7 +24,7 @@ async fn recorded(door: &Door, query: &str, ask: impl AsyncFnOnce(&Door)) -> Vec
 
 fn records(lines: &[TraceLine]) -> Vec<&TraceRecord> {
     let record = |line| match line {
-        &TraceLine::Record(ref record) => Some(record),
+        TraceLine::Record(record) => Some(record),
         _ => None,
     };
     lines.iter().filter_map(record).collect()
