@@ -217,9 +217,11 @@ pub async fn measure(
     env: &Env,
     progress: &dyn Progress,
 ) -> Result<GrowthReport, String> {
+    std::fs::create_dir_all(&settings.root)
+        .map_err(|error| format!("{}: {error}", settings.root.display()))?;
     let mut report = GrowthReport {
         version: VERSION,
-        machine: cost::machine(std::path::Path::new(".")),
+        machine: cost::machine(&settings.root),
         build: cost::build(),
         command: settings.command.clone(),
         started_ms: env.clock.wall_ms(),

@@ -112,6 +112,7 @@ impl Lanes for Ours {
             edition: shared.edition.load(Ordering::Acquire),
             leaders,
             outdated: false,
+            ending: None,
             shared,
             request: Vec::new(),
             batch: Vec::new(),
@@ -130,6 +131,8 @@ struct OurLane {
     edition: u64,
     /// Whether the table was seen to be wrong.
     outdated: bool,
+    /// The site whose connection ended with an answer that is still looked at.
+    ending: Option<usize>,
     request: Vec<u8>,
     /// The lines of the next batch, and how many there are.
     batch: Vec<u8>,
@@ -216,6 +219,9 @@ impl OurLane {
     /// Takes over a newer table, and fetches one when an answer or a failure has said that ours is
     /// old. Before an operation, since an answer stays in its connection until the next request.
     async fn learn(&mut self) {
+        if let Some(place) = self.ending.take().and_then(|site| self.connections.get_mut(site)) {
+            *place = None;
+        }
         if std::mem::take(&mut self.outdated) && !self.shared.manner.pinned && self.may_look() {
             for site in 0..self.shared.endpoints.len() {
                 self.request.clear();
@@ -292,7 +298,8 @@ impl Lane for OurLane {
         self.request.extend_from_slice(b"\r\n");
         match self.answered(site).await {
             Ok(answer) if answer.tagged => {
-                // A connection that ends is found out by the next request.
+                // Its bytes are in the connection, which is forgotten before the next request.
+                self.ending = (!Connection::stays(&answer)).then_some(site);
                 Ok(Some(self.body(site, &answer)))
             }
             Ok(answer) => {
