@@ -23,11 +23,11 @@ async fn recorded(door: &Door, query: &str, ask: impl AsyncFnOnce(&Door)) -> Vec
 }
 
 fn records(lines: &[TraceLine]) -> Vec<&TraceRecord> {
-    let record = |line| match line {
+    let records = lines.iter().filter_map(|line| match line {
         TraceLine::Record(record) => Some(record),
         _ => None,
-    };
-    lines.iter().filter_map(record).collect()
+    });
+    records.collect()
 }
 
 async fn some_requests(door: &Door) {
