@@ -24,6 +24,8 @@ pub const EMPTIED: Channel = Channel(7);
 pub const LEASES: Channel = Channel(8);
 /// What a node's groups hold of each namespace; see `tend::figures`.
 pub const FIGURES: Channel = Channel(9);
+/// Which quiet groups a node vouches for; see `quiet`.
+pub const QUIET: Channel = Channel(10);
 /// A client's request, passed to the leader (the hall's).
 pub const FORWARD: Channel = Channel(16);
 /// A node's own view of the cluster (the hall's).

@@ -18,8 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::error::ProposeError;
 use super::metrics::ConsensusMetrics;
+use super::quiet::gate::Gate;
 use super::types::{Payload, Raft};
-use crate::model::{GroupId, NodeId};
+use crate::model::NodeId;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_QUEUE_MAX};
 use crate::runtime::planted::{self, Bug};
@@ -65,10 +66,10 @@ pub struct Ingress {
 
 impl Ingress {
     /// Starts the group's batcher.
-    pub fn start(group: GroupId, raft: Raft, env: &Env, metrics: ConsensusMetrics) -> Self {
+    pub fn start(raft: Raft, gate: Arc<Gate>, env: &Env, metrics: ConsensusMetrics) -> Self {
         let (queue, waiting) = mpsc::channel(INGRESS_QUEUE_MAX);
         let (paused, pause) = watch::channel(false);
-        let batcher = Batcher { group, raft, env: env.clone(), metrics: metrics.clone() };
+        let batcher = Batcher { raft, gate, env: env.clone(), metrics: metrics.clone() };
         env.tasks.spawn("ingress", batcher.run(waiting, pause));
         Self {
             queue,
@@ -157,8 +158,8 @@ fn given_up(stage: &AtomicU8, why: &str) -> ProposeError {
 }
 
 struct Batcher {
-    group: GroupId,
     raft: Raft,
+    gate: Arc<Gate>,
     env: Env,
     metrics: ConsensusMetrics,
 }
@@ -179,6 +180,8 @@ impl Batcher {
             if paused.wait_for(|paused| !paused).await.is_err() {
                 return;
             }
+            // A quiet leader proves first that it still leads; openraft would refuse the batch.
+            self.gate.wake().await;
             self.hand_over(&mut batch, permit).await;
         }
     }
@@ -202,7 +205,7 @@ impl Batcher {
         let results = match self.raft.client_write_many(commands).await {
             Ok(results) => results,
             Err(fatal) => {
-                tracing::error!(group = %self.group, error = %fatal, "the group has stopped");
+                tracing::error!(group = %self.gate.group(), error = %fatal, "the group has stopped");
                 for answer in answers {
                     let reason = fatal.to_string();
                     drop(answer.send.send(Err(ProposeError::Unknown { reason })));

@@ -14,21 +14,27 @@ use std::sync::Arc;
 use futures_util::{Stream, stream};
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::{LogState, OptionalSend};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::codec;
-use super::types::{Entry, LogId, TypeConfig, Vote};
+use super::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 use crate::model::GroupId;
 use crate::runtime::limits;
 use crate::runtime::planted::{self, Bug};
 use crate::storage::StorageError;
 use crate::storage::log::{Entry as Record, Flushed, Log, Mark};
 
+/// The highest vote that this process has begun to write for a group: known before anybody can be
+/// told of the vote, and so before openraft's own metrics say so.
+pub type Promised = Arc<Mutex<Option<LeaderId>>>;
+
 /// The log of one group.
 #[derive(Clone, Debug)]
 pub struct LogStore {
     log: Log,
     group: GroupId,
+    promised: Promised,
 }
 
 impl LogStore {
@@ -40,7 +46,12 @@ impl LogStore {
         {
             log.truncate_after(group.0, Some(last.saturating_sub(4)));
         }
-        Self { log, group }
+        Self { log, group, promised: Promised::default() }
+    }
+
+    /// What is promised to candidates; stays up to date.
+    pub fn promised(&self) -> Promised {
+        Arc::clone(&self.promised)
     }
 
     async fn flush(&self) -> Result<(), io::Error> {
@@ -200,6 +211,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        {
+            let mut promised = self.promised.lock();
+            *promised = (*promised).max(Some(vote.leader_id));
+        }
         let (done, flushed) = completion();
         self.log.save_vote(self.group.0, codec::encode(vote), done);
         durable(flushed).await
