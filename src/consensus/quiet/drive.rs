@@ -65,9 +65,12 @@ pub fn answer(groups: &Groups, from: NodeId, body: &Bytes) -> Result<Bytes, Refu
     };
     let vouch = Vouch::decode(body).map_err(|error| Refused::new(error.to_string()))?;
     let now = groups.env().clock.now();
-    let (refused, acts) =
-        quiet.rules.lock().heard(now, (from, vouch.run), &vouch.groups, &Here(groups));
-    perform(groups, &acts);
+    let refused = {
+        let mut rules = quiet.rules.lock();
+        let (refused, acts) = rules.heard(now, (from, vouch.run), &vouch.groups, &Here(groups));
+        perform(groups, &acts);
+        refused
+    };
     quiet.hurry.notify_one();
     Ok(words::encode_refused(&refused))
 }
@@ -175,11 +178,12 @@ impl Driver {
         let answer = answer.map_err(|error| error.to_string());
         let refused = answer
             .and_then(|bytes| words::decode_refused(&bytes).map_err(|error| error.to_string()));
+        let mut rules = self.quiet.rules.lock();
         let acts = match refused {
-            Ok(refused) => self.quiet.rules.lock().answered(now, (peer, sent), &vouched, &refused),
+            Ok(refused) => rules.answered(now, (peer, sent), &vouched, &refused),
             Err(error) => {
                 tracing::debug!(%peer, error, "a node did not agree that groups are quiet");
-                self.quiet.rules.lock().unanswered(now, peer)
+                rules.unanswered(now, peer)
             }
         };
         perform(&self.groups, &acts);
@@ -188,11 +192,13 @@ impl Driver {
     fn wake(&self) {
         let now = self.groups.env().clock.now();
         let here: Vec<GroupId> = self.groups.all().iter().map(|group| group.id()).collect();
-        let acts = self.quiet.rules.lock().look(now, &here, &Here(&self.groups));
+        let mut rules = self.quiet.rules.lock();
+        let acts = rules.look(now, &here, &Here(&self.groups));
         perform(&self.groups, &acts);
     }
 }
 
+/// Does what the rules said, under their lock: what they say next must find it done.
 fn perform(groups: &Groups, acts: &[Act]) {
     let mut roused = Vec::new();
     for act in acts {
@@ -227,11 +233,12 @@ impl Replicas for Here<'_> {
         Some(self.0.group(group)?.view())
     }
 
-    fn others(&self, group: GroupId) -> Vec<NodeId> {
-        let Some(group) = self.0.group(group) else { return Vec::new() };
-        let status = group.status();
+    fn others(&self, group: GroupId) -> Option<Vec<NodeId>> {
+        let status = self.0.group(group)?.status();
         let all = status.voters.into_iter().chain(status.learners);
-        all.filter(|node| *node != self.0.node()).collect()
+        let others: Vec<NodeId> = all.filter(|node| *node != self.0.node()).collect();
+        let reached = |node: &NodeId| self.0.transport().is_connected(*node);
+        others.iter().all(reached).then_some(others)
     }
 
     fn voters(&self, group: GroupId) -> Vec<NodeId> {

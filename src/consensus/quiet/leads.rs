@@ -98,7 +98,11 @@ impl Leads {
             return must_wake.then_some(Act::Rouse(group));
         }
         if led.stage == Stage::Busy && now.since(led.since) >= self.times.idle {
-            led.others = replicas.others(group);
+            let Some(others) = replicas.others(group) else {
+                led.since = now;
+                return None;
+            };
+            led.others = others;
             led.stage = Stage::Offered;
             // A group of one needs nobody's word.
             return Self::settle(group, led);

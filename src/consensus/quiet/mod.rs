@@ -83,8 +83,9 @@ impl View {
 pub trait Replicas {
     /// A replica; `None` when it is not here.
     fn view(&self, group: GroupId) -> Option<View>;
-    /// All replicas of a group but this node's, voters and learners.
-    fn others(&self, group: GroupId) -> Vec<NodeId>;
+    /// All replicas of a group but this node's, voters and learners; `None` while one of them cannot be
+    /// reached.
+    fn others(&self, group: GroupId) -> Option<Vec<NodeId>>;
     /// The voters of a group.
     fn voters(&self, group: GroupId) -> Vec<NodeId>;
 }

@@ -39,9 +39,9 @@ impl Replicas for BTreeMap<GroupId, View> {
         self.get(&group).cloned()
     }
 
-    fn others(&self, group: GroupId) -> Vec<NodeId> {
+    fn others(&self, group: GroupId) -> Option<Vec<NodeId>> {
         let leader = self[&group].vote.node;
-        NODES.into_iter().filter(|node| *node != leader).collect()
+        Some(NODES.into_iter().filter(|node| *node != leader).collect())
     }
 
     fn voters(&self, _group: GroupId) -> Vec<NodeId> {
@@ -315,8 +315,8 @@ fn a_group_of_one_is_quiet_by_its_own_word() {
         fn view(&self, _: GroupId) -> Option<View> {
             Some(self.0.clone())
         }
-        fn others(&self, _: GroupId) -> Vec<NodeId> {
-            Vec::new()
+        fn others(&self, _: GroupId) -> Option<Vec<NodeId>> {
+            Some(Vec::new())
         }
         fn voters(&self, _: GroupId) -> Vec<NodeId> {
             vec![NodeId(1)]
