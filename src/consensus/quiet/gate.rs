@@ -98,7 +98,7 @@ impl Gate {
         match tokio::time::timeout(QUIET_RENEW_MAX, renewal).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::info!(group = %self.group, %error, "woke up without a lease")
+                tracing::info!(group = %self.group, %error, "woke up without a lease");
             }
             Err(_elapsed) => tracing::info!(group = %self.group, "woke up and nobody answers"),
         }
