@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::NodeId;
+use crate::runtime::limits::QUIET_BEAT;
 
 pub use checks::resolve;
 
@@ -33,6 +34,7 @@ pub const SETTINGS: &[&str] = &[
     "groups",
     "replicas",
     "heartbeat-ms",
+    "quiesce",
     "segment-mib",
     "checkpoint-after-mib",
     "log-keep-entries",
@@ -62,6 +64,8 @@ pub struct Config {
     pub start: Start,
     /// The heartbeat, when it was set; otherwise [`Config::heartbeat`] chooses.
     pub heartbeat: Option<Duration>,
+    /// After how long without traffic a group becomes quiet; `None`: never.
+    pub quiesce: Option<Duration>,
     /// The Raft log.
     pub log: LogSettings,
     /// How log lines look.
@@ -140,6 +144,12 @@ impl Config {
         } else {
             1000
         }))
+    }
+
+    /// Between two messages that stand in for the heartbeats of quiet groups. Who sets a heartbeat
+    /// knows the network, so these follow it; otherwise they do not depend on how many groups there are.
+    pub fn quiet_beat(&self) -> Duration {
+        self.heartbeat.unwrap_or(QUIET_BEAT)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::consensus::hosting;
 use crate::consensus::tend::Homes;
-use crate::consensus::{leadership, marks, moves, tend, upkeep};
+use crate::consensus::{leadership, marks, moves, quiet, tend, upkeep};
 use crate::peer::Lab;
 use crate::runtime::Env;
 use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
@@ -124,6 +124,7 @@ pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("switches", switching::drive::run(node.service.clone()));
     tasks.spawn("moves", moves::drive(Arc::clone(groups), charter));
     tasks.spawn("peers", node.follow_peers());
+    tasks.spawn("quiet", quiet::drive::run(Arc::clone(groups)));
     // A refusal for good must be heard also while the address cannot be announced.
     tokio::select! {
         ended = node.end_of_part() => ended,

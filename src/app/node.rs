@@ -19,6 +19,7 @@ use crate::consensus::identity::{Charter, Identity, Member};
 use crate::consensus::inbox::RaftInbox;
 use crate::consensus::machine::CatalogSender;
 use crate::consensus::metrics::{ConsensusMetrics, GroupMarks};
+use crate::consensus::quiet::QuietTimes;
 use crate::consensus::witness::Witness;
 use crate::convergence::metrics::ShardFigures;
 use crate::convergence::{self, ConvergeInbox, Shards, StreamMetrics, Streams};
@@ -102,6 +103,7 @@ impl Node {
             timing: Timing {
                 heartbeat: config.heartbeat(plan.groups),
                 keep_entries: config.log.keep_entries,
+                quiet: config.quiesce.map(|idle| QuietTimes { idle, beat: config.quiet_beat() }),
             },
             metrics: ConsensusMetrics::register(&metrics),
         })?);

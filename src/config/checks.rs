@@ -19,7 +19,8 @@ use super::{
 };
 use crate::model::{NodeId, Slot};
 use crate::runtime::limits::{
-    CHECKPOINT_AFTER_MIB, EVENTUAL_LOG_BYTES, LOG_KEEP_ENTRIES, SEGMENT_MIB, SEGMENT_MIB_MIN,
+    CHECKPOINT_AFTER_MIB, EVENTUAL_LOG_BYTES, LOG_KEEP_ENTRIES, QUIET_AFTER, SEGMENT_MIB,
+    SEGMENT_MIB_MIN,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -127,6 +128,7 @@ impl Checks {
         let advertise = self.advertise(listen, node, &start);
         let peer_source = self.peer_source();
         let heartbeat = self.number("heartbeat-ms", 50..=60_000).map(Duration::from_millis);
+        let quiesce = self.quiesce();
         let log = LogSettings {
             segment_bytes: self
                 .number("segment-mib", SEGMENT_MIB_MIN..=1024)
@@ -160,10 +162,25 @@ impl Checks {
             node,
             start,
             heartbeat,
+            quiesce,
             log,
             log_format,
             log_level,
             lab: None,
+        }
+    }
+
+    fn quiesce(&mut self) -> Option<Duration> {
+        match self.text("quiesce").as_deref() {
+            None | Some("on") => Some(QUIET_AFTER),
+            Some("off") => None,
+            Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                self.number("quiesce", 50..=3_600_000).map(Duration::from_millis)
+            }
+            Some(_) => {
+                self.problem("quiesce", "it is neither on nor off", "give on, off or milliseconds");
+                None
+            }
         }
     }
 

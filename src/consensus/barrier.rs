@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::error::ReadError;
 use super::metrics::ConsensusMetrics;
+use super::quiet::gate::Gate;
 use super::types::Raft;
 use crate::model::{GroupId, NodeId};
 use crate::runtime::Env;
@@ -38,9 +39,9 @@ pub struct Barrier {
 
 impl Barrier {
     /// Starts the group's barrier.
-    pub fn start(group: GroupId, raft: Raft, env: &Env, metrics: ConsensusMetrics) -> Self {
+    pub fn start(raft: Raft, gate: Arc<Gate>, env: &Env, metrics: ConsensusMetrics) -> Self {
         let (queue, waiting) = mpsc::channel(BARRIER_QUEUE_MAX);
-        let rounds = Rounds { group, raft, env: env.clone(), metrics };
+        let rounds = Rounds { raft, gate, env: env.clone(), metrics };
         env.tasks.spawn("barrier", rounds.run(waiting));
         Self { queue }
     }
@@ -72,8 +73,8 @@ fn stopped() -> ReadError {
 }
 
 struct Rounds {
-    group: GroupId,
     raft: Raft,
+    gate: Arc<Gate>,
     env: Env,
     metrics: ConsensusMetrics,
 }
@@ -92,9 +93,10 @@ impl Rounds {
             }
             self.metrics.barrier_rounds.inc();
             self.metrics.barrier_reads.inc_by(answers.len() as u64);
-            let (group, raft) = (self.group, self.raft.clone());
+            let (gate, raft) = (Arc::clone(&self.gate), self.raft.clone());
             self.env.tasks.spawn("barrier round", async move {
-                let result = round(group, &raft).await;
+                // Both ask the quorum, and share its answer.
+                let (result, ()) = tokio::join!(round(gate.group(), &raft), gate.wake());
                 for answer in answers {
                     // The reader may have given up at its deadline.
                     drop(answer.send(result.clone()));

@@ -26,6 +26,8 @@ pub const LEASES: Channel = Channel(8);
 pub const FIGURES: Channel = Channel(9);
 /// To whom a node's replicas have promised themselves; see `confirm`.
 pub const CONFIRM: Channel = Channel(10);
+/// Which quiet groups a node vouches for; see `quiet`.
+pub const QUIET: Channel = Channel(11);
 /// A client's request, passed to the leader (the hall's).
 pub const FORWARD: Channel = Channel(16);
 /// A node's own view of the cluster (the hall's).

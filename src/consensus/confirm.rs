@@ -48,7 +48,13 @@ pub struct Promised(Arc<Mutex<Option<LeaderId>>>);
 impl Promised {
     /// Notes a vote that is about to be kept, or was found kept at the start.
     pub(super) fn note(&self, leader: LeaderId) {
-        *self.0.lock() = Some(leader);
+        let mut promised = self.0.lock();
+        *promised = (*promised).max(Some(leader));
+    }
+
+    /// The newest promise that anyone can have been told of.
+    pub(super) fn newest(&self) -> Option<LeaderId> {
+        *self.0.lock()
     }
 
     pub(super) fn is_to(&self, leader: LeaderId) -> bool {

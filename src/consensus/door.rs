@@ -92,6 +92,11 @@ impl Door {
         self.identity.read().clone()
     }
 
+    /// A random number of this process: another one means a restart.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
     /// Takes over a new, already durable identity.
     pub fn set_identity(&self, identity: Identity) {
         *self.identity.write() = identity;

@@ -22,9 +22,12 @@ use super::log_store::LogStore;
 use super::machine::Machine;
 use super::metrics::ConsensusMetrics;
 use super::network::NetworkFactory;
+use super::quiet::gate::Gate;
+use super::quiet::words::{Mark, Reign};
+use super::quiet::{QuietTimes, View};
 use super::status::{GroupStatus, Role};
 use super::tend::deadlines::SharedDeadlines;
-use super::types::{Fatal, Raft};
+use super::types::{Fatal, LeaderId, Raft};
 use crate::model::{GroupId, NamespaceId, NodeId};
 use crate::runtime::Env;
 use crate::runtime::clock::Moment;
@@ -40,6 +43,8 @@ pub struct Timing {
     pub heartbeat: Duration,
     /// Entries kept behind a checkpoint, so that a follower that was briefly away needs no snapshot.
     pub keep_entries: u64,
+    /// When a group that nobody uses becomes quiet; `None`: never.
+    pub quiet: Option<QuietTimes>,
 }
 
 impl Timing {
@@ -109,6 +114,7 @@ pub struct Group {
     id: GroupId,
     node: NodeId,
     raft: Raft,
+    gate: Arc<Gate>,
     ingress: Ingress,
     barrier: Barrier,
     confirm: Arc<Confirm>,
@@ -135,8 +141,9 @@ impl Group {
     /// When openraft cannot read its storage.
     pub async fn start(parts: Parts, env: &Env) -> Result<Self, Fatal> {
         let Parts { id, node, log, machine, network, config, state, confirm, metrics } = parts;
-        let (figures, promised) = (metrics, log.promised());
+        let (figures, promised, lease) = (metrics, log.promised(), config.election_timeout_max);
         let raft = Raft::new(node.0, config, network, log, machine).await?;
+        let gate = Arc::new(Gate::new(id, raft.clone(), Duration::from_millis(lease)));
         let (leader_tx, leader) = watch::channel(None);
         let changes = figures.leader_changes.clone();
         let closing = Arc::new(AtomicBool::new(false));
@@ -167,8 +174,9 @@ impl Group {
         Ok(Self {
             id,
             node,
-            ingress: Ingress::start(id, raft.clone(), env, figures.clone()),
-            barrier: Barrier::start(id, raft.clone(), env, figures),
+            ingress: Ingress::start(raft.clone(), Arc::clone(&gate), env, figures.clone()),
+            barrier: Barrier::start(raft.clone(), Arc::clone(&gate), env, figures),
+            gate,
             confirm,
             promised,
             state,
@@ -191,6 +199,11 @@ impl Group {
     /// openraft's handle, for this room only.
     pub(super) fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    /// Its switch between quiet and awake.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The way in for proposals.
@@ -329,6 +342,7 @@ impl Group {
     }
 
     async fn hand_over_paused(&self, target: NodeId) -> bool {
+        self.gate.wake().await;
         let caught_up = async {
             while !self.is_caught_up(target) {
                 tokio::time::sleep(HAND_OVER_TICK).await;
@@ -361,13 +375,7 @@ impl Group {
             group: self.id,
             leader: m.current_leader.map(NodeId),
             term: m.current_term,
-            role: match m.state {
-                ServerState::Leader => Role::Leader,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Learner => Role::Learner,
-                ServerState::Shutdown => Role::Stopped,
-            },
+            role: role(m.state),
             last: m.last_log_index,
             committed: m.local_committed.map(|id| id.index),
             applied: m.last_applied.map(|id| id.index),
@@ -380,6 +388,32 @@ impl Group {
         }
     }
 
+    /// The replica as the rules of quiet groups see it.
+    pub(super) fn view(&self) -> View {
+        let reign = |id: &LeaderId| Reign { term: id.term, node: NodeId(id.node_id) };
+        let metrics = self.raft.metrics();
+        let m = metrics.borrow_watched();
+        let role = role(m.state);
+        let last = m.last_log_index;
+        let followers = m.replication.iter().flatten();
+        let is_settled = role == Role::Leader
+            && m.membership_config.membership().get_joint_config().len() == 1
+            && followers.into_iter().all(|(_, at)| at.map(|id| id.index) == last)
+            && self.ingress.waiting() == 0
+            && self.moving.try_lock().is_ok();
+        View {
+            role,
+            vote: reign(&m.vote.leader_id),
+            is_led: m.vote.committed,
+            promised: self.promised.newest().as_ref().map(reign),
+            last,
+            applied: m.last_applied.map(|id| Mark { reign: reign(&id.leader_id), index: id.index }),
+            touched: self.gate.touched(),
+            is_ticking: self.gate.is_ticking(),
+            is_settled,
+        }
+    }
+
     /// Stops the replica; nothing is acknowledged afterwards.
     pub async fn stop(&self) {
         self.closing.store(true, Ordering::Release);
@@ -387,5 +421,15 @@ impl Group {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.id, %error, "the group's task had already ended");
         }
+    }
+}
+
+const fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::confirm::Confirm;
 use super::door::Door;
@@ -22,6 +22,7 @@ use super::log_store::LogStore;
 use super::machine::{CatalogSender, Machine};
 use super::metrics::ConsensusMetrics;
 use super::network::NetworkFactory;
+use super::quiet::drive::Quiet;
 use super::status::GroupStatus;
 use super::types::Fatal;
 use super::witness::Witness;
@@ -95,6 +96,8 @@ pub struct Groups {
     leases: RwLock<BTreeMap<GroupId, Arc<LeaseTable>>>,
     /// Begins with the first group.
     confirm: OnceLock<Arc<Confirm>>,
+    leases_stirred: Arc<Notify>,
+    quiet: Option<Arc<Quiet>>,
 }
 
 impl Groups {
@@ -105,13 +108,17 @@ impl Groups {
     /// When the settings are inconsistent.
     pub fn new(base: Foundation) -> Result<Self, OpenError> {
         let timing = RwLock::new((base.timing, base.timing.config()?));
+        let (node, run) = (base.node, base.door.run());
+        let quiet = base.timing.quiet.map(|times| Arc::new(Quiet::new(node, run, times)));
         Ok(Self {
             base,
+            quiet,
             timing,
             open: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             leases: RwLock::default(),
             confirm: OnceLock::new(),
+            leases_stirred: Arc::default(),
         })
     }
 
@@ -162,6 +169,11 @@ impl Groups {
         &self.base.metrics
     }
 
+    /// Which groups are quiet here, unless none ever is.
+    pub(super) fn quiet(&self) -> Option<&Arc<Quiet>> {
+        self.quiet.as_ref()
+    }
+
     pub(super) fn timing(&self) -> Timing {
         self.timing.read().0
     }
@@ -178,7 +190,7 @@ impl Groups {
         }
         let base = &self.base;
         let catalog = (id == GroupId::SYSTEM).then(|| Arc::clone(&base.catalog));
-        let leases = Arc::new(LeaseTable::default());
+        let leases = Arc::new(LeaseTable::telling(Arc::clone(&self.leases_stirred)));
         let (state, tasks) = (base.state.clone(), base.env.tasks.clone());
         let machine = Machine::open(id, state, tasks, catalog, Arc::clone(&leases))
             .map_err(|source| OpenError::Storage { group: id, source })?;
@@ -235,6 +247,16 @@ impl Groups {
 
     pub(super) fn lease_table(&self, id: GroupId) -> Option<Arc<LeaseTable>> {
         self.leases.read().get(&id).cloned()
+    }
+
+    /// Whether any replica here knows of a lease.
+    pub(super) fn has_leases(&self) -> bool {
+        self.leases.read().values().any(|table| table.count() > 0)
+    }
+
+    /// Told when a lease of any replica here changes.
+    pub(super) fn leases_stirred(&self) -> &Arc<Notify> {
+        &self.leases_stirred
     }
 
     /// All open groups, in the order of their ids.

@@ -16,7 +16,7 @@ use super::identity::Charter;
 use crate::model::{self, Command, GroupId, NodeId};
 use crate::placement::{Catalog, GroupEntry, NodeState};
 use crate::runtime::clock::Moment;
-use crate::runtime::limits::{CATALOG_PROPOSE_MAX, HOSTING_TICK};
+use crate::runtime::limits::{CATALOG_PROPOSE_MAX, HOSTING_REST, HOSTING_TICK};
 
 /// Opens the system group; the founders start it.
 ///
@@ -40,36 +40,51 @@ pub async fn run(groups: Arc<Groups>) {
     let mut owned = BTreeSet::new();
     loop {
         let current = catalog.borrow_and_update().clone();
-        if let Some(current) = current
-            && let Err(error) = follow(&groups, &current, started, &mut owned).await
-        {
-            groups.env().tasks.fail(format!("a group cannot run: {}", chain(&error)));
-            return;
+        let mut pause = HOSTING_TICK;
+        if let Some(current) = current {
+            match follow(&groups, &current, started, &mut owned).await {
+                // Only the catalog can ask for something new.
+                Ok(true) => pause = HOSTING_REST,
+                Ok(false) => {}
+                Err(error) => {
+                    groups.env().tasks.fail(format!("a group cannot run: {}", chain(&error)));
+                    return;
+                }
+            }
         }
         tokio::select! {
             changed = catalog.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(HOSTING_TICK) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
+/// Brings what runs here in step with the catalog, as far as it can be now; returns whether it is.
 async fn follow(
     groups: &Groups,
     catalog: &Catalog,
     started: Moment,
     owned: &mut BTreeSet<GroupId>,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let node = groups.node();
+    let mut is_settled = true;
     for (id, entry) in &catalog.groups {
         let is_system = *id == GroupId::SYSTEM;
         if !is_system && !is_placed_here(catalog, entry, node) {
-            if groups.group(*id).is_some() && is_gone(groups, *id, node) {
-                discard(groups, *id).await;
+            if groups.group(*id).is_some() {
+                is_settled = false;
+                if is_gone(groups, *id, node) {
+                    discard(groups, *id).await;
+                }
             }
             continue;
         }
         let group = groups.open(*id).await?;
+        if !is_system && owned.contains(id) {
+            continue;
+        }
         if entry.founders.contains(&node) && is_blank(&group) {
+            is_settled = false;
             // The others wait: a founder that died before it started the group is rare.
             let patience = groups.timing().heartbeat * 20;
             let waited = groups.env().clock.now().since(started) >= patience;
@@ -77,11 +92,15 @@ async fn follow(
                 initialize(&group, entry.founders.iter().copied()).await;
             }
         }
-        if !is_system && !owned.contains(id) && own(groups, &group, entry, catalog.epoch).await {
-            owned.insert(*id);
+        if !is_system {
+            if own(groups, &group, entry, catalog.epoch).await {
+                owned.insert(*id);
+            } else {
+                is_settled = false;
+            }
         }
     }
-    Ok(())
+    Ok(is_settled)
 }
 
 fn is_placed_here(catalog: &Catalog, entry: &GroupEntry, node: NodeId) -> bool {

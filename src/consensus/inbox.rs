@@ -12,8 +12,8 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::channel::{
-    self, CONFIRM, EMPTIED, FIGURES, FOUND, LEASES, MARKS, MOVE, RAFT_CALL, RAFT_STREAM, RaftCall,
-    SNAPSHOT,
+    self, CONFIRM, EMPTIED, FIGURES, FOUND, LEASES, MARKS, MOVE, QUIET, RAFT_CALL, RAFT_STREAM,
+    RaftCall, SNAPSHOT,
 };
 use super::codec;
 use super::founding::Founding;
@@ -21,7 +21,7 @@ use super::group::Group;
 use super::groups::Groups;
 use super::network::SnapshotHeader;
 use super::types::{AppendRequest, Fatal, Snapshot, SnapshotMeta};
-use super::{confirm, marks, moves, tend};
+use super::{confirm, marks, moves, quiet, tend};
 use crate::model::{GroupId, NodeId};
 use crate::peer::{Channel, Inbox, PeerStream, Refused};
 
@@ -161,6 +161,7 @@ impl Inbox for RaftInbox {
             EMPTIED => Ok(tend::doomed::answer(self.groups()?)),
             LEASES => tend::home::answer(self.groups()?, &body).await,
             FIGURES => tend::figures::answer(self.groups()?, &body),
+            QUIET => quiet::drive::answer(self.groups()?, from, &body),
             Channel(other) => {
                 tracing::warn!(%from, channel = other, "a call on an unknown channel");
                 Err(Refused::new("unknown channel"))

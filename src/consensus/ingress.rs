@@ -20,8 +20,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::error::ProposeError;
 use super::metrics::ConsensusMetrics;
+use super::quiet::gate::Gate;
 use super::types::{Payload, Raft};
-use crate::model::{GroupId, NodeId};
+use crate::model::NodeId;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{
     INGRESS_BATCH_ENTRIES_MAX, INGRESS_BATCHES_MAX, INGRESS_LINGER_MAX, INGRESS_PAUSE_ENTRIES_MIN,
@@ -70,11 +71,16 @@ pub struct Ingress {
 
 impl Ingress {
     /// Starts the group's batcher.
-    pub fn start(group: GroupId, raft: Raft, env: &Env, metrics: ConsensusMetrics) -> Self {
+    pub fn start(raft: Raft, gate: Arc<Gate>, env: &Env, metrics: ConsensusMetrics) -> Self {
         let (queue, waiting) = mpsc::channel(INGRESS_QUEUE_MAX);
         let (paused, pause) = watch::channel(false);
-        let (env_, metrics_, pace) = (env.clone(), metrics.clone(), Arc::default());
-        let batcher = Batcher { group, raft, env: env_, metrics: metrics_, pace };
+        let batcher = Batcher {
+            raft,
+            gate,
+            env: env.clone(),
+            metrics: metrics.clone(),
+            pace: Arc::default(),
+        };
         env.tasks.spawn("ingress", batcher.run(waiting, pause));
         Self {
             queue,
@@ -163,8 +169,8 @@ fn given_up(stage: &AtomicU8, why: &str) -> ProposeError {
 }
 
 struct Batcher {
-    group: GroupId,
     raft: Raft,
+    gate: Arc<Gate>,
     env: Env,
     metrics: ConsensusMetrics,
     pace: Arc<Pace>,
@@ -211,6 +217,8 @@ impl Batcher {
             if paused.wait_for(|paused| !paused).await.is_err() {
                 return;
             }
+            // A quiet leader proves first that it still leads; openraft would refuse the batch.
+            self.gate.wake().await;
             self.hand_over(&mut batch, permit).await;
         }
     }
@@ -234,7 +242,7 @@ impl Batcher {
         let results = match self.raft.client_write_many(commands).await {
             Ok(results) => results,
             Err(fatal) => {
-                tracing::error!(group = %self.group, error = %fatal, "the group has stopped");
+                tracing::error!(group = %self.gate.group(), error = %fatal, "the group has stopped");
                 for answer in answers {
                     let reason = fatal.to_string();
                     drop(answer.send.send(Err(ProposeError::Unknown { reason })));

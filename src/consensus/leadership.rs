@@ -14,7 +14,9 @@ use super::groups::Groups;
 use crate::model::GroupId;
 use crate::placement::{Led, NodeState, TransferLimits, transfers};
 use crate::runtime::Moment;
-use crate::runtime::limits::{TRANSFER_STABLE_MIN, TRANSFER_TICK, TRANSFERS_IN_FLIGHT_MAX};
+use crate::runtime::limits::{
+    TRANSFER_REST, TRANSFER_STABLE_MIN, TRANSFER_TICK, TRANSFERS_IN_FLIGHT_MAX,
+};
 
 /// Hands groups back, for ever.
 pub async fn run(groups: Arc<Groups>) {
@@ -38,6 +40,9 @@ pub async fn run(groups: Arc<Groups>) {
             led_since.entry(id).or_insert(now);
         }
         let led = led(&groups, &failed.lock(), &led_since);
+        if led.is_empty() {
+            tick.reset_after(TRANSFER_REST);
+        }
         for (id, target) in transfers(&led, in_flight.load(Ordering::Acquire), &limits) {
             let Some(group) = groups.group(id) else { continue };
             in_flight.fetch_add(1, Ordering::AcqRel);

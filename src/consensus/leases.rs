@@ -7,9 +7,10 @@
 //! [`LEASE_NEWS_MAX`]. Relies on [`Machine`](super::machine::Machine) to feed it, in log order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::model::{LeaseEvent, LeaseId, LeaseState};
 use crate::runtime::limits::LEASE_NEWS_MAX;
@@ -20,6 +21,8 @@ pub struct LeaseTable {
     inner: Mutex<Inner>,
     /// Counts changes, so that a reader can wait for the next one.
     changes: watch::Sender<u64>,
+    /// Told of every change too: one for all tables of a node, so that nobody looks at each in vain.
+    stirred: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -40,16 +43,21 @@ pub enum LeaseNews {
 
 impl Default for LeaseTable {
     fn default() -> Self {
-        Self { inner: Mutex::default(), changes: watch::Sender::new(0) }
+        Self::telling(Arc::default())
     }
 }
 
 impl LeaseTable {
+    /// An empty table that tells of its changes.
+    pub fn telling(stirred: Arc<Notify>) -> Self {
+        Self { inner: Mutex::default(), changes: watch::Sender::new(0), stirred }
+    }
+
     /// Replaces everything, as read from the rows.
     pub fn load(&self, leases: Vec<LeaseState>) {
         let leases = leases.into_iter().map(|lease| (lease.id, lease)).collect();
         *self.inner.lock() = Inner { leases, touched: None };
-        self.changes.send_modify(|changes| *changes += 1);
+        self.tell();
     }
 
     /// Takes over what entries did.
@@ -79,7 +87,12 @@ impl LeaseTable {
             *touched = None;
         }
         drop(inner);
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.changes.send_modify(|changes| *changes += 1);
+        self.stirred.notify_one();
     }
 
     /// What changed since the last call; everything at the first one. For one reader.

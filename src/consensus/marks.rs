@@ -4,6 +4,7 @@
 //! leads: one small call per node pair, whatever the number of groups.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::Instant as _;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::MARKS;
 use super::codec;
+use super::group::Group;
 use super::groups::Groups;
 use crate::model::{GroupId, NodeId};
 use crate::peer::Lane;
@@ -35,7 +37,7 @@ pub fn own_marks(groups: &Groups) -> Vec<CommitMark> {
         let Ok(leader) = group.raft().as_leader() else { continue };
         // A group with a single voter is confirmed by itself at any moment.
         let age_us = match leader.last_quorum_acked() {
-            Some(acked) => u64::try_from(acked.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Some(acked) => micros(acked.elapsed()).min(quiet_for(groups, &group)),
             None if group.status().voters.len() == 1 => 0,
             None => continue,
         };
@@ -49,6 +51,18 @@ pub fn own_marks(groups: &Groups) -> Vec<CommitMark> {
         marks.push(CommitMark { group: group.id(), committed: committed.index, age_us });
     }
     marks
+}
+
+/// A quiet leader sends no heartbeats; what confirms it is that all others agreed to it. None of them
+/// had then begun to write a vote for another, so none can have been elected before.
+fn quiet_for(groups: &Groups, group: &Group) -> u64 {
+    let now = groups.env().clock.now();
+    let confirmed = groups.quiet().and_then(|quiet| quiet.confirmed(group.id(), group.view().vote));
+    confirmed.map_or(u64::MAX, |at| micros(now.since(at)))
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Answers a peer that asks for our marks.

@@ -47,6 +47,10 @@ pub struct ConsensusMetrics {
     pub lease_expirations: Counter,
     /// Rows of deleted namespaces removed.
     pub purged_rows: Counter,
+    /// Replicas here that rest because nobody uses their group.
+    pub quiet_groups: Gauge,
+    /// Replicas here that were woken.
+    pub quiet_wakes: Counter,
 }
 
 impl Default for ConsensusMetrics {
@@ -61,6 +65,8 @@ impl Default for ConsensusMetrics {
             leases: Gauge::default(),
             lease_expirations: Counter::default(),
             purged_rows: Counter::default(),
+            quiet_groups: Gauge::default(),
+            quiet_wakes: Counter::default(),
         }
     }
 }
@@ -106,6 +112,16 @@ impl ConsensusMetrics {
                 "purged_rows",
                 "Rows of deleted namespaces that this node's leaders removed",
                 figures.purged_rows.clone(),
+            );
+            r.register(
+                "quiet_groups",
+                "Replicas of this node that rest because nobody uses their group",
+                figures.quiet_groups.clone(),
+            );
+            r.register(
+                "quiet_wakes",
+                "Replicas of this node woken by a lost leader or another reason than a request",
+                figures.quiet_wakes.clone(),
             );
         });
         figures

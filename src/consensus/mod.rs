@@ -7,7 +7,8 @@
 //!
 //! Around that: `founding` and `door` decide whether this node may take part at all, `hosting` which
 //! groups run here, `leadership` who should lead them, `moves` how replicas change nodes, `upkeep`
-//! when the log is cut, `tend` what a leader does by itself: end leases, forget, purge.
+//! when the log is cut, `tend` what a leader does by itself: end leases, forget, purge; `quiet` lets
+//! groups rest that nobody uses.
 //!
 //! Promises: nothing acknowledged is lost while a majority of each group keeps its disks; a failed
 //! flush stops the node. Does not know: HTTP, namespaces, the other wing.
@@ -36,6 +37,7 @@ pub mod marks;
 pub mod metrics;
 pub mod moves;
 pub mod network;
+pub mod quiet;
 pub mod status;
 pub mod tend;
 pub mod types;

@@ -26,7 +26,9 @@ use crate::placement::{
     Catalog, CatalogCommand, CatalogReply, Move, MoveFacts, MoveStep, NodeState, move_step,
     next_move,
 };
-use crate::runtime::limits::{CATALOG_PROPOSE_MAX, MOVE_LAG_MAX, MOVE_STEP_MAX, MOVE_TICK};
+use crate::runtime::limits::{
+    CATALOG_PROPOSE_MAX, MOVE_LAG_MAX, MOVE_REST, MOVE_STEP_MAX, MOVE_TICK,
+};
 
 /// What the leader of a group answers to "do the next step".
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,7 @@ async fn step(groups: &Groups, asked: &Move) -> Step {
         return pending("no catalog yet".to_owned());
     };
     let facts = facts(&group, asked.to);
+    group.gate().wake().await;
     if !is_settled(&group) {
         return pending("the last change of members is not committed yet".to_owned());
     }
@@ -138,11 +141,16 @@ async fn ask_leader(groups: &Arc<Groups>, next: &Move, leader: NodeId) -> Step {
 
 /// Runs beside every replica of the system group; acts only where that leads.
 pub async fn drive(groups: Arc<Groups>, charter: Charter) {
-    let mut tick = tokio::time::interval(MOVE_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut changes = groups.catalog();
+    let mut pause = MOVE_TICK;
     let mut hint = None;
     loop {
-        tick.tick().await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // One that is closed will never say anything: the pause paces the rest.
+            Ok(()) = changes.changed() => {}
+        }
+        pause = MOVE_TICK;
         let Some(system) = groups.group(GroupId::SYSTEM).filter(|g| g.is_leader()) else {
             continue;
         };
@@ -151,9 +159,11 @@ pub async fn drive(groups: Arc<Groups>, charter: Charter) {
             found(&groups, &charter).await;
             continue;
         };
-        add_learners(&system, &catalog).await;
-        if let Some(next) = next_move(&catalog) {
-            hint = advance(&groups, &catalog, &next, hint).await;
+        let is_complete = add_learners(&system, &catalog).await;
+        match next_move(&catalog) {
+            Some(next) => hint = advance(&groups, &catalog, &next, hint).await,
+            None if is_complete => pause = MOVE_REST,
+            None => {}
         }
     }
 }
@@ -191,20 +201,27 @@ fn refusal(reply: &Bytes) -> Option<String> {
     }
 }
 
-async fn add_learners(system: &Group, catalog: &Catalog) {
+/// Lets every node receive the catalog; returns whether all of them did already.
+async fn add_learners(system: &Group, catalog: &Catalog) -> bool {
     let status = system.status();
+    let mut is_complete = true;
     for (node, entry) in &catalog.nodes {
         let is_member = status.voters.contains(node) || status.learners.contains(node);
         let wants = matches!(entry.state, NodeState::Active | NodeState::Joining);
         if wants && !is_member {
+            is_complete = false;
+            system.gate().wake().await;
             let add = system.raft().add_learner(node.0, EmptyNode {}, false);
-            let Ok(added) = tokio::time::timeout(CATALOG_PROPOSE_MAX, add).await else { return };
+            let Ok(added) = tokio::time::timeout(CATALOG_PROPOSE_MAX, add).await else {
+                return false;
+            };
             match added {
                 Ok(_) => tracing::info!(%node, "now receives the catalog"),
                 Err(error) => tracing::info!(%node, %error, "adding a learner is tried again"),
             }
         }
     }
+    is_complete
 }
 
 /// Does one step of a move; returns who is believed to lead the moving group.

@@ -239,14 +239,9 @@ impl FakeWing {
     }
 }
 
-#[async_trait]
-impl Wing for FakeWing {
-    async fn propose(
-        &self,
-        group: GroupId,
-        command: Bytes,
-        _: Moment,
-    ) -> Result<(Bytes, u64), ProposeError> {
+impl FakeWing {
+    /// The command, done.
+    fn propose_now(&self, group: GroupId, command: &Bytes) -> Result<(Bytes, u64), ProposeError> {
         if !self.hosts {
             return Err(ProposeError::NotHere);
         }
@@ -261,7 +256,7 @@ impl Wing for FakeWing {
         state.proposals += 1;
         state.index += 1;
         let index = state.index;
-        let command = Command::decode(&command).unwrap();
+        let command = Command::decode(command).unwrap();
         // With no catalog known there is nobody to ask for one either.
         let known = self.world.catalog.borrow().clone();
         let mut catalog = known.as_deref().cloned().unwrap_or_else(Catalog::unfounded);
@@ -273,12 +268,29 @@ impl Wing for FakeWing {
         drop(state);
         self.world.newest.send_replace(index);
         self.world.applied.send_modify(|times| *times += 1);
-        let mut state = self.world.state.lock();
-        if state.lose_next > 0 {
-            state.lose_next -= 1;
-            return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
+        {
+            let mut state = self.world.state.lock();
+            if state.lose_next > 0 {
+                state.lose_next -= 1;
+                return Err(ProposeError::Unknown { reason: "the leader was deposed".into() });
+            }
         }
         Ok((reply.encode(), index))
+    }
+}
+
+#[async_trait]
+impl Wing for FakeWing {
+    async fn propose(
+        &self,
+        group: GroupId,
+        command: Bytes,
+        _: Moment,
+    ) -> Result<(Bytes, u64), ProposeError> {
+        let done = self.propose_now(group, &command);
+        // The answer never comes as soon as the command is on its way.
+        tokio::task::yield_now().await;
+        done
     }
 
     fn lease_remaining(&self, _: GroupId, _: LeaseId) -> Option<Duration> {

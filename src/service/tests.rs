@@ -210,7 +210,7 @@ async fn a_client_that_leaves_does_not_stop_its_write() {
     let service = world.service(1, true);
     {
         let mut write = Box::pin(put(&service, 5_000));
-        // Polled once: the proposal's task is spawned, then the client is gone.
+        // Polled once: the command is on its way, then the client is gone.
         assert!(futures_util::poll!(&mut write).is_pending());
     }
     while world.proposals() == 0 {

@@ -32,6 +32,7 @@ mod malformed;
 mod many_groups;
 mod namespaces;
 mod no_bugs;
+mod quiet;
 mod replace;
 mod replay;
 mod stop;

@@ -126,6 +126,7 @@ fn config(plan: &Plan, node: u64) -> Config {
             given: (false, false),
         }),
         heartbeat: Some(plan.heartbeat),
+        quiesce: plan.quiesce,
         log: LogSettings {
             segment_bytes: plan.segment_bytes,
             checkpoint_after_bytes: plan.checkpoint_after_bytes,

@@ -24,6 +24,8 @@ pub struct Plan {
     pub replicas: u64,
     /// Between two heartbeats.
     pub heartbeat: Duration,
+    /// After how long a group that nobody uses becomes quiet.
+    pub quiesce: Option<Duration>,
     /// Size of a log segment.
     pub segment_bytes: u64,
     /// Live log above which a group is checkpointed.
@@ -136,6 +138,7 @@ impl Plan {
             groups,
             replicas,
             heartbeat: ms(*pick(&mut dice, &[60, 100, 150, 300])),
+            quiesce: None,
             segment_bytes: *pick(&mut dice, &[64 << 10, 128 << 10, 512 << 10]),
             checkpoint_after_bytes: *pick(&mut dice, &[4 << 10, 16 << 10, 64 << 10, 1 << 20]),
             keep_entries: *pick(&mut dice, &[0, 4, 20, 200]),
@@ -149,6 +152,10 @@ impl Plan {
             faults: Vec::new(),
         };
         plan.faults = draw_faults(&plan, &mut dice);
+        // Drawn last and from elsewhere, so that what a seed drew before it still draws. Often so
+        // short that groups fall quiet and wake all the time.
+        let mut dice = fastrand::Rng::with_seed(seed ^ 0x5113);
+        plan.quiesce = pick(&mut dice, &[Some(1), Some(20), Some(100), Some(400), None]).map(ms);
         plan
     }
 
@@ -168,14 +175,15 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} nodes, {} groups of {}, heartbeat {:?}, segments of {}, checkpoints after \
-             {}, {} entries kept, memtables of {}, messages {:?}, syncs {:?}, {} clients, {} keys of \
+            "seed {}: {} nodes, {} groups of {}, heartbeat {:?}, quiet after {:?}, segments of {}, checkpoints \
+             after {}, {} entries kept, memtables of {}, messages {:?}, syncs {:?}, {} clients, {} keys of \
              a kind, {:?}",
             self.seed,
             self.nodes,
             self.groups,
             self.replicas,
             self.heartbeat,
+            self.quiesce,
             self.segment_bytes,
             self.checkpoint_after_bytes,
             self.keep_entries,

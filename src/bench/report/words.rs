@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn figures_have_the_digits_that_mean_something() {
         assert_eq!(
-            (ms(0.0421), ms(3.24159), ms(12_345.0)),
-            ("42.1 µs".into(), "3.14 ms".into(), "12.3 s".into())
+            (ms(0.0421), ms(3.2359), ms(12_345.0)),
+            ("42.1 µs".into(), "3.24 ms".into(), "12.3 s".into())
         );
         assert_eq!(
             (share(0.0), share(0.0123), share(0.5), share(1.0)),

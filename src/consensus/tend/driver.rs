@@ -2,7 +2,7 @@
 //! while another needs something.
 //!
 //! Promises: per group one proposal and one question to lease homes at a time; a group that is gone
-//! from here is forgotten. Relies on `charge` for every decision.
+//! from here is forgotten; while no group has a lease, it looks once a second. Relies on `charge` for every decision.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,9 +38,21 @@ pub async fn run(groups: Arc<Groups>, home: Arc<dyn LeaseHome>) {
     let mut tick = tokio::time::interval(TEND_TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pace = Pace::default();
+    let stirred = Arc::clone(driver.groups.leases_stirred());
+    let mut rests = false;
     loop {
         tokio::select! {
-            _ = tick.tick() => driver.round(&mut pace),
+            _ = tick.tick() => {
+                driver.round(&mut pace);
+                rests = driver.may_rest();
+                if rests {
+                    tick.reset_after(SAMPLE_TICK);
+                }
+            }
+            () = stirred.notified(), if rests => {
+                rests = false;
+                tick.reset_after(TEND_TICK);
+            }
             Some(done) = driver.running.next(), if !driver.running.is_empty() => driver.end(done),
         }
     }
@@ -80,6 +92,14 @@ struct Driver {
 }
 
 impl Driver {
+    /// Whether nothing here needs the short tick: it is for leases, and for what is being removed.
+    fn may_rest(&self) -> bool {
+        let is_doomed = |catalog: &Arc<Catalog>| !catalog.doomed.is_empty();
+        self.running.is_empty()
+            && !self.groups.has_leases()
+            && !self.groups.catalog().borrow().as_ref().is_some_and(is_doomed)
+    }
+
     fn round(&mut self, pace: &mut Pace) {
         let Some(catalog) = self.groups.catalog().borrow().clone() else { return };
         let now = self.groups.env().clock.now();

@@ -91,6 +91,9 @@ pub const HAND_OVER_LAG_MAX: u64 = 512;
 /// How often a leader looks whether a group should be handed back.
 pub const TRANSFER_TICK: Duration = Duration::from_millis(200);
 
+/// The same while all that it leads is its own.
+pub const TRANSFER_REST: Duration = Duration::from_secs(1);
+
 /// How long the preferred leader must have been connected before it gets its groups back.
 pub const TRANSFER_STABLE_MIN: Duration = Duration::from_secs(2);
 
@@ -100,8 +103,14 @@ pub const TRANSFERS_IN_FLIGHT_MAX: usize = 2;
 /// How often a node compares what it hosts with the catalog, beside following its changes.
 pub const HOSTING_TICK: Duration = Duration::from_millis(100);
 
+/// The same once everything is hosted as the catalog says: nothing can be missing then.
+pub const HOSTING_REST: Duration = Duration::from_secs(5);
+
 /// How often the driver looks for the next step of a move.
 pub const MOVE_TICK: Duration = Duration::from_millis(200);
+
+/// The same while the catalog asks for nothing; a change of it is heard at once.
+pub const MOVE_REST: Duration = Duration::from_secs(1);
 
 /// How long one step of a move may take; a joint change needs two commits.
 pub const MOVE_STEP_MAX: Duration = Duration::from_secs(10);
@@ -159,3 +168,24 @@ pub const WITNESS_NOTE_EVERY: u64 = 256;
 
 /// Most namespaces of a group whose figures are read at once: all that there can be.
 pub const FIGURES_SHOWN_MAX: usize = 16_384;
+
+/// Without traffic for so long, a group becomes quiet. Its next write then costs one round trip more,
+/// so what is written every second stays awake.
+pub const QUIET_AFTER: Duration = Duration::from_secs(2);
+/// Between two messages that keep replicas parked, unless a heartbeat is set.
+pub const QUIET_BEAT: Duration = Duration::from_millis(300);
+/// A node that was not heard for so many beats is lost: as long as a lease, so that a busy machine
+/// is not taken for a dead one sooner than a leader is.
+pub const QUIET_LOST_BEATS: u32 = 5;
+/// So many beats a replica waits for the heartbeat of a leader that vouches no more and is well.
+pub const QUIET_GRACE_BEATS: u32 = 2;
+/// How many beats a node has to answer what is vouched for to it.
+pub const QUIET_ANSWER_BEATS: u32 = 3;
+/// Replicas of a lost node that wake together: each begins an election.
+pub const QUIET_WAKE_SHARD: u32 = 64;
+/// Between two shards.
+pub const QUIET_WAKE_STEP: Duration = Duration::from_millis(20);
+/// How long a quiet leader asks for a quorum before it goes on without.
+pub const QUIET_RENEW_MAX: Duration = Duration::from_secs(1);
+/// Quiet leaders of one node that renew their leases at the same time.
+pub const QUIET_RENEWALS_MAX: usize = 64;
