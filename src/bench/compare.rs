@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::cost;
 use super::draw::{ZIPF, Zipf};
 use super::fault::{Fault, Faulty};
-use super::figures::{FILE, Generator, Load, Report, VERSION};
+use super::figures::{FILE, Generator, Load, Report, Run, VERSION};
 use super::ledger::Ledger;
 use super::mode::Mode;
 use super::pace;
@@ -27,7 +27,7 @@ use super::run::{Ground, run};
 use super::sites::{self, Sites};
 use super::tally::Tally;
 use super::target::Nothing;
-use super::wanted::Wanted;
+use super::wanted::{TRACE, Wanted};
 use super::workload::{Choice, Workload};
 use crate::fleet::FleetError;
 use crate::runtime::Env;
@@ -45,6 +45,16 @@ pub enum CompareError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// What is there was measured under other conditions.
+    #[error("{} has {name} with another {what}; give another --out", path.display())]
+    Other {
+        /// Which file.
+        path: PathBuf,
+        /// Which run.
+        name: String,
+        /// What differs.
+        what: &'static str,
     },
     /// What is there is no report of ours.
     #[error("{} is no report of this version ({reason}); give another --out", path.display())]
@@ -162,7 +172,9 @@ pub async fn compare(
     report.planned = u64::try_from(settings.runs.len()).unwrap_or(u64::MAX);
     // What failed is tried again.
     report.runs.retain(|run| run.trouble.is_none());
-    let left: Vec<_> = numbered(&settings.runs)
+    let named = numbered(&settings.runs);
+    comparable(&report, &named, settings)?;
+    let left: Vec<_> = named
         .into_iter()
         .filter(|(name, _)| report.runs.iter().all(|run| run.name != *name))
         .collect();
@@ -189,6 +201,7 @@ pub async fn compare(
         let ground = Ground { env, clients: there.clients(), faulty, progress };
         let mut done = run(&ground, wanted).await;
         done.name.clone_from(name);
+        done.groups = settings.groups;
         let failed = done.trouble.is_some();
         report.runs.push(done);
         write_report(&settings.out, &report)?;
@@ -204,6 +217,56 @@ pub async fn compare(
         old.stop().await;
     }
     Ok(report)
+}
+
+/// Refuses to go on behind runs of the same names under other conditions: their figures would stand for
+/// those that are asked for now.
+fn comparable(
+    report: &Report,
+    named: &[(String, &Wanted)],
+    settings: &Settings,
+) -> Result<(), CompareError> {
+    let traces = || settings.runs.iter().filter_map(|wanted| wanted.trace.as_ref());
+    let mark = traces().next().map(|trace| trace.mark());
+    for run in &report.runs {
+        let again = named.iter().find(|(name, _)| *name == run.name).map(|(_, wanted)| *wanted);
+        // All of one trace stand in one table, whatever their names.
+        let other_trace = mark.is_some() && run.workload == TRACE && run.trace != mark;
+        let differs = if other_trace {
+            Some("trace")
+        } else if again.is_some() && report.seed != settings.seed {
+            Some("seed")
+        } else {
+            again.and_then(|wanted| differs(run, wanted, settings))
+        };
+        if let Some(what) = differs {
+            let (path, name) = (settings.out.join(FILE), run.name.clone());
+            return Err(CompareError::Other { path, name, what });
+        }
+    }
+    Ok(())
+}
+
+/// In what a run that was made differs from one that is wanted, beside its name.
+fn differs(run: &Run, wanted: &Wanted, settings: &Settings) -> Option<&'static str> {
+    // What went through JSON may have lost its last place.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
+    let loads = match (run.load, wanted.load) {
+        (Load::Open { rate }, Load::Open { rate: other }) => near(rate, other),
+        (load, other) => load == other,
+    };
+    let lasts = near(run.seconds, wanted.lasts.as_secs_f64())
+        && near(run.warmup_s, wanted.warmup.as_secs_f64());
+    let bytes = u64::try_from(wanted.value_bytes).unwrap_or(u64::MAX);
+    let same = [
+        (loads, "rate"),
+        (lasts, "duration"),
+        (run.nodes == wanted.nodes.unwrap_or(settings.nodes), "number of nodes"),
+        (run.groups == settings.groups, "number of groups"),
+        (run.keys == wanted.keys, "number of keys"),
+        (run.value_bytes == bytes, "size of values"),
+    ];
+    same.into_iter().find(|(same, _)| !same).map(|(_, what)| what)
 }
 
 /// Runs that are alike in this share their nodes: how far these are apart, how many they are, and
@@ -267,7 +330,6 @@ pub const fn open(rate: f64) -> Load {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::Run;
 
     #[test]
     fn the_same_run_several_times_has_several_names() {
@@ -279,6 +341,53 @@ mod tests {
         let expected =
             [first, "lww/ycsb-a/rtt10/none", &format!("{first}#2"), &format!("{first}#3")];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_report_goes_on_under_the_same_conditions_only() {
+        let lasts = Duration::from_secs(1);
+        let wanted = Wanted::usual(Mode::Lww, Workload::YcsbA, open(100.0 / 3.0), lasts);
+        let settings = |wanted: &Wanted| Settings {
+            runs: vec![wanted.clone()],
+            nodes: 3,
+            groups: None,
+            out: PathBuf::from("x"),
+            seed: 1,
+            command: String::new(),
+            remarks: Vec::new(),
+        };
+        let run = Run {
+            name: wanted.name(),
+            load: wanted.load,
+            nodes: 3,
+            keys: wanted.keys,
+            value_bytes: 128,
+            warmup_s: 1.0,
+            seconds: 1.0,
+            ..Run::default()
+        };
+        let report = Report { seed: 1, runs: vec![run], ..Report::default() };
+        let check = |settings: &Settings| {
+            let said = comparable(&report, &numbered(&settings.runs), settings);
+            said.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(check(&settings(&wanted)), "");
+        // More than was there is measured beside it.
+        let far = Wanted { rtt: lasts, load: open(9.0), ..wanted.clone() };
+        assert_eq!(check(&settings(&far)), "");
+        for (other, what) in [
+            (settings(&Wanted { load: open(33.0), ..wanted.clone() }), "rate"),
+            (settings(&Wanted { load: Load::Closed { connections: 4 }, ..wanted.clone() }), "rate"),
+            (settings(&Wanted { lasts: lasts * 2, ..wanted.clone() }), "duration"),
+            (settings(&Wanted { keys: 7, ..wanted.clone() }), "keys"),
+            (settings(&Wanted { value_bytes: 64, ..wanted.clone() }), "values"),
+            (Settings { nodes: 5, ..settings(&wanted) }, "nodes"),
+            (Settings { groups: Some(2), ..settings(&wanted) }, "groups"),
+            (Settings { seed: 2, ..settings(&wanted) }, "seed"),
+        ] {
+            let said = check(&other);
+            assert!(said.contains(what) && said.contains("--out"), "{what}: {said}");
+        }
     }
 
     #[test]

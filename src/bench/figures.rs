@@ -109,6 +109,10 @@ pub struct Run {
     pub load: Load,
     /// How many nodes.
     pub nodes: u64,
+    /// Groups of a linearizable namespace, where they were given.
+    pub groups: Option<u64>,
+    /// The mark of the recorded trace that was driven.
+    pub trace: Option<String>,
     /// How many keys.
     pub keys: u64,
     /// Bytes of a value.
@@ -405,6 +409,13 @@ impl Loss {
     }
 }
 
+impl Visibility {
+    /// When this share of the samples was visible, in milliseconds.
+    pub fn at(&self, share: f64) -> Option<f64> {
+        self.cdf.iter().find(|(_, seen)| *seen >= share).map(|(ms, _)| *ms)
+    }
+}
+
 impl Run {
     /// All operations of the run, by outcome: wanted, with success, refused, unknown.
     pub fn totals(&self) -> (u64, u64, u64, u64) {
@@ -440,6 +451,36 @@ mod tests {
         let old: Report = serde_json::from_str(r#"{"version":1,"runs":[{"name":"x"}]}"#).unwrap();
         assert_eq!(old.runs[0].name, "x");
         assert_eq!(old.runs[0].loss, None);
+    }
+
+    #[test]
+    fn a_loss_agrees_with_the_model_within_chance_and_not_beyond() {
+        let of = |direct, effective, spread| Loss {
+            direct,
+            effective,
+            predicted_direct: Some(0.10),
+            predicted_effective: Some(0.20),
+            predicted_spread: spread,
+            ..Loss::default()
+        };
+        let spread = Some((0.01, 0.02));
+        // Three standard deviations and 0.3 points: 6.7 to 13.3 and 13.7 to 26.3 percent.
+        for (direct, effective, agrees) in [
+            (0.10, 0.20, true),
+            (0.132, 0.262, true),
+            (0.068, 0.138, true),
+            (0.134, 0.20, false),
+            (0.066, 0.20, false),
+            (0.10, 0.264, false),
+            (0.10, 0.136, false),
+            (f64::NAN, 0.20, false),
+        ] {
+            let loss = of(direct, effective, spread);
+            assert_eq!(loss.agrees(), Some(agrees), "{direct} {effective}");
+        }
+        assert_eq!(of(0.10, 0.20, None).agrees(), None);
+        let half = Loss { predicted_effective: None, ..of(0.10, 0.20, spread) };
+        assert_eq!(half.agrees(), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::draw::arrivals;
 use crate::runtime::limits::BENCH_UNDER_WAY_MAX;
-use crate::runtime::{Env, Moment, Rng};
+use crate::runtime::{Clock, Env, Moment, Rng};
 
 /// What is done when it is time.
 pub trait Fire: Send + Sync + 'static {
@@ -79,13 +79,7 @@ pub async fn open<F: Fire>(
     drop(env.tasks.thread("bench-pace", move || {
         for (at, site) in plan {
             let due = begin + at;
-            loop {
-                let now = clock.now();
-                if now >= due {
-                    break;
-                }
-                std::thread::park_timeout(due.since(now));
-            }
+            wait(&*clock, due);
             let door = usize::try_from(site - 1).ok().and_then(|at| doors.get(at));
             if door.is_none_or(|door| door.send(due).is_err()) {
                 return;
@@ -95,6 +89,18 @@ pub async fn open<F: Fire>(
     for end in ends {
         // A panic has failed the run already.
         drop(end.await);
+    }
+}
+
+/// Holds a thread up until then: the system's timers are some tens of microseconds late, those of the
+/// runtime a millisecond.
+pub(super) fn wait(clock: &dyn Clock, until: Moment) {
+    loop {
+        let now = clock.now();
+        if now >= until {
+            return;
+        }
+        std::thread::park_timeout(until.since(now));
     }
 }
 

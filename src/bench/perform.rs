@@ -125,7 +125,7 @@ impl Shop {
             Ok(Some(acked)) => {
                 if let Some(watch) = &self.watch {
                     let span = (began, self.env.clock.now());
-                    watch.offer(site, || self.key(op_key(op)), &acked, span);
+                    watch.offer(site, || self.key(op.key()), &acked, span);
                 }
                 (true, Ok(()))
             }
@@ -381,20 +381,6 @@ fn native(answer: Result<Acked, Failed>) -> Tried {
 
 fn native_nothing() -> Tried {
     Tried { answer: Ok(None), retries: 0, read: None }
-}
-
-const fn op_key(op: Op) -> u64 {
-    match op {
-        Op::Read(key)
-        | Op::Write(key)
-        | Op::Insert(key)
-        | Op::Rewrite(key)
-        | Op::Add(key)
-        | Op::PutIn(key)
-        | Op::TakeOut(key)
-        | Op::SetField(key, _)
-        | Op::Sell(key) => key,
-    }
 }
 
 /// The number of the write that a value is from.

@@ -15,13 +15,13 @@
 //! transactions, watches, locks) is counted by name and told. A removal is driven as a write: what
 //! becomes of it when others write at the same time is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::BufRead;
 use std::str::FromStr;
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::perform::Task;
 use super::trace::{TraceError, read};
@@ -87,7 +87,9 @@ pub struct Replay {
 /// A request, with what is kept of it while the trace is read.
 struct Rough {
     at_us: u64,
-    site: u64,
+    node: u64,
+    /// Its number, by when it came first.
+    client: u64,
     key: u64,
     bytes: usize,
     kind: Kind,
@@ -159,21 +161,21 @@ impl Replay {
         speed: f64,
     ) -> Result<Self, TraceError> {
         let mut rough = Rougher::default();
-        let (head, end) = read(from, |record| rough.take(&record))?;
+        let (head, missed, end) = read(from, |record| rough.take(&record))?;
         let by_node = match by {
             Sites::Auto => rough.nodes.len() > 1,
             Sites::Node => true,
             Sites::Client => false,
         };
         let Rougher { mut all, nodes, keys, left_out, .. } = rough;
-        let changes: Vec<_> = all.iter().filter_map(|(one, _)| one.kind.alone()).collect();
+        let changes: Vec<_> = all.iter().filter_map(|one| one.kind.alone()).collect();
         let first = changes.first().copied().unwrap_or(Workload::YcsbF);
         let is_one = changes.iter().all(|one| *one == first);
         let workload = if is_one { first } else { Workload::YcsbF };
-        all.sort_by_key(|(one, _)| one.at_us);
-        let begin = all.first().map_or(0, |(one, _)| one.at_us);
-        let step = |(one, client): &(Rough, u64)| {
-            let who = if by_node { place(&nodes, one.site) } else { *client };
+        all.sort_by_key(|one| one.at_us);
+        let begin = all.first().map_or(0, |one| one.at_us);
+        let step = |one: &Rough| {
+            let who = if by_node { place(&nodes, one.node) } else { one.client };
             let site = 1 + who % sites.max(1);
             let micros = Duration::from_micros(one.at_us - begin);
             let at = Duration::try_from_secs_f64(micros.as_secs_f64() / speed);
@@ -189,14 +191,27 @@ impl Replay {
             return Err(TraceError::Empty(text));
         }
         let keys = u64::try_from(keys.len()).unwrap_or(u64::MAX);
-        let missed = end.as_ref().map_or(0, |end| end.missed);
         let is_whole = end.is_some();
         Ok(Self { head, workload, steps, keys, left_out, missed, is_whole })
     }
 
     /// How long it takes.
     pub fn lasts(&self) -> Duration {
-        self.steps.last().map_or(Duration::ZERO, |step| step.at) + Duration::from_millis(1)
+        let last = self.steps.last().map_or(Duration::ZERO, |step| step.at);
+        last.saturating_add(Duration::from_millis(1))
+    }
+
+    /// Names what is driven: two that differ in any operation have different marks.
+    pub fn mark(&self) -> String {
+        let mut hash = Xxh3::new();
+        for Step { at, site, task: Task { op, pick, bytes } } in &self.steps {
+            hash.update(&at.as_nanos().to_le_bytes());
+            hash.update(op.kind().as_bytes());
+            for number in [*site, op.key(), *pick, u64::try_from(*bytes).unwrap_or(u64::MAX)] {
+                hash.update(&number.to_le_bytes());
+            }
+        }
+        format!("{:016x}", hash.digest())
     }
 
     /// Operations a second.
@@ -219,15 +234,14 @@ impl Replay {
 }
 
 /// Where a node stands among those of the trace.
-fn place(nodes: &BTreeMap<u64, u64>, node: u64) -> u64 {
-    u64::try_from(nodes.keys().take_while(|known| **known < node).count()).unwrap_or(0)
+fn place(nodes: &BTreeSet<u64>, node: u64) -> u64 {
+    u64::try_from(nodes.range(..node).count()).unwrap_or(0)
 }
 
 #[derive(Default)]
 struct Rougher {
-    /// Each with its client's number.
-    all: Vec<(Rough, u64)>,
-    nodes: BTreeMap<u64, u64>,
+    all: Vec<Rough>,
+    nodes: BTreeSet<u64>,
     clients: BTreeMap<String, u64>,
     keys: BTreeMap<String, u64>,
     left_out: BTreeMap<String, u64>,
@@ -250,13 +264,13 @@ impl Rougher {
             )));
         }
         let node = record.node.unwrap_or(0);
-        *self.nodes.entry(node).or_default() += 1;
+        self.nodes.insert(node);
         let client = next(self.clients.len());
         let from = record.client.clone().unwrap_or_default();
         let client = *self.clients.entry(from).or_insert(client);
         let bytes = usize::try_from(record.bytes).unwrap_or(usize::MAX);
         let bytes = bytes.clamp(16, BENCH_VALUE_BYTES_MAX);
-        self.all.push((Rough { at_us: record.at_us, site: node, key, bytes, kind }, client));
+        self.all.push(Rough { at_us: record.at_us, node, client, key, bytes, kind });
         Ok(())
     }
 }
@@ -363,6 +377,18 @@ mod tests {
             let replay = load(&lines, Sites::Auto).unwrap();
             assert_eq!((replay.workload, replay.steps[1].task.op), (workload, op), "{kind}");
         }
+    }
+
+    #[test]
+    fn what_is_driven_otherwise_has_another_mark_and_the_slowest_has_an_end() {
+        let lines = |at| [line("put", 1, "a", r#","node":1"#), line("put", at, "b", r#","node":2"#)];
+        let mark = |at, by| load(&lines(at), by).unwrap().mark();
+        assert_eq!(mark(9, Sites::Node), mark(9, Sites::Auto));
+        assert_ne!(mark(9, Sites::Node), mark(9, Sites::Client));
+        assert_ne!(mark(9, Sites::Node), mark(7, Sites::Node));
+        let text = format!("{HEAD}\n{}\n", lines(9).join("\n"));
+        let slow = Replay::load(&mut text.as_bytes(), (Sites::Auto, 3), f64::MIN_POSITIVE).unwrap();
+        assert_eq!(slow.lasts(), Duration::MAX);
     }
 
     #[test]

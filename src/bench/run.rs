@@ -106,6 +106,7 @@ fn described(wanted: &Wanted, ground: &Ground<'_>, nodes: u64) -> Run {
         fault_sites: ground.faulty.map(|f| f.sites_of(wanted.fault)).unwrap_or_default(),
         load: wanted.load,
         nodes,
+        trace: wanted.trace.as_ref().map(|trace| trace.mark()),
         keys: wanted.keys,
         value_bytes: u64::try_from(wanted.value_bytes).unwrap_or(u64::MAX),
         seed: wanted.seed,
@@ -138,8 +139,8 @@ async fn measure(
         None => Round::new(shop, tally, choice(), wanted.seed),
     });
     let load = load(env, wanted, &round, (begin, until));
-    let (before, during) = tokio::join!(attend(ground, wanted, &round, (from, until)), load);
-    let ((), (spent, trouble)) = (during, before);
+    let ((spent, trouble), ()) =
+        tokio::join!(attend(ground, wanted, &round, (from, until)), load);
     let ended = env.clock.now();
     let pids = pids(ground).await;
     let after = Spent::look(&ground.clients, &pids).await;

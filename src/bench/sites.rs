@@ -21,6 +21,7 @@ use super::store;
 use crate::client::Client;
 use crate::fleet::{Birth, Child, FleetError, wait_ready};
 use crate::runtime::Env;
+use crate::storage::disk::DirectoryLock;
 use crate::wire::{LabOrder, base_url};
 
 /// What sites are wanted.
@@ -51,7 +52,7 @@ pub struct Sites {
 }
 
 impl Sites {
-    /// Starts nodes in an empty directory and waits until they are ready.
+    /// Starts nodes without any data and waits until they are ready.
     ///
     /// # Errors
     ///
@@ -63,6 +64,10 @@ impl Sites {
         let addresses = free_addresses(wanted.nodes).map_err(FleetError::Port)?;
         let births: Vec<_> =
             (1..=wanted.nodes).map(|node| birth(&wanted, node, &addresses)).collect();
+        for birth in &births {
+            let unwritten = |source| FleetError::File { path: birth.dir.clone(), source };
+            clear(&birth.dir).map_err(unwritten)?;
+        }
         let mut children: Vec<Child> = births.iter().map(Child::start).collect::<Result<_, _>>()?;
         let urls: Vec<_> = addresses.iter().map(|address| base_url(address)).collect();
         let clients = store::clients(&urls, env)
@@ -178,6 +183,19 @@ fn birth(wanted: &Wanted, node: u64, addresses: &[String]) -> Birth {
     Birth { node, args, unset, log: log_file(&wanted.root, node), dir }
 }
 
+/// Removes what nodes have left who were killed with their starter: new ones would go on with it, and look
+/// for each other where the old ones were.
+fn clear(dir: &Path) -> std::io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    // Not from under somebody who still runs.
+    let held = DirectoryLock::take(dir)?;
+    std::fs::remove_dir_all(dir)?;
+    drop(held);
+    Ok(())
+}
+
 fn log_file(root: &Path, node: u64) -> PathBuf {
     root.join(format!("node-{node}.log"))
 }
@@ -246,6 +264,19 @@ mod tests {
         for (rtt, faults) in [(10, false), (0, true)] {
             assert!(birth(&wanted(rtt, faults), 2, &addresses).args.join(" ").contains("lab-seed"));
         }
+    }
+
+    #[test]
+    fn what_dead_nodes_have_left_is_removed_and_what_is_in_use_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("node-1");
+        clear(&dir).unwrap();
+        let running = DirectoryLock::take(&dir).unwrap();
+        clear(&dir).unwrap_err();
+        assert!(dir.exists());
+        drop(running);
+        clear(&dir).unwrap();
+        assert!(!dir.exists());
     }
 
     #[test]

@@ -76,6 +76,18 @@ pub struct Recorded {
     pub end: String,
 }
 
+/// How a recording ends that lacks what a node was asked.
+const AWAY: &str = "a node went away";
+
+impl Recorded {
+    /// It has ended so, or a part of it: that one is incomplete is not covered by how others ended.
+    fn ended(&mut self, how: &str) {
+        if self.end != AWAY {
+            how.clone_into(&mut self.end);
+        }
+    }
+}
+
 /// Records a namespace at all these nodes, until a bound is reached or `stop` is.
 ///
 /// # Errors
@@ -121,7 +133,7 @@ pub async fn record(
         let next = tokio::select! {
             next = all.next() => next,
             () = &mut stop => {
-                told.end = "stopped".to_owned();
+                told.ended("stopped");
                 break;
             }
         };
@@ -137,12 +149,12 @@ pub async fn record(
                 told.missed += missed;
                 file.line(&TraceMissed { missed })?;
             }
-            Ok(TraceLine::End(end)) => told.end = end.end,
+            Ok(TraceLine::End(end)) => told.ended(&end.end),
             Ok(TraceLine::Head(_)) => {}
-            Err(_) => told.end = "a node went away".to_owned(),
+            Err(_) => told.ended(AWAY),
         }
         if file.bytes >= bounds.bytes {
-            told.end = "bytes".to_owned();
+            told.ended("bytes");
             break;
         }
     }
@@ -167,7 +179,7 @@ impl<W: Write> File<'_, W> {
     }
 }
 
-/// Reads a trace, handing over each request; says whether it has its end.
+/// Reads a trace, handing over each request; says how many are missing in it, and whether it has its end.
 ///
 /// # Errors
 ///
@@ -175,8 +187,10 @@ impl<W: Write> File<'_, W> {
 pub fn read(
     from: &mut impl BufRead,
     mut take: impl FnMut(TraceRecord) -> Result<(), TraceError>,
-) -> Result<(TraceHead, Option<TraceEnd>), TraceError> {
+) -> Result<(TraceHead, u64, Option<TraceEnd>), TraceError> {
     let mut head: Option<TraceHead> = None;
+    // Counted here: a file that was cut off has no sum of them.
+    let mut missing: u64 = 0;
     let mut end = None;
     for line in 1.. {
         let wrong = |reason: &str| TraceError::Line { line, reason: reason.to_owned() };
@@ -197,7 +211,7 @@ pub fn read(
             Ok(_) if head.is_none() => return Err(wrong("the first line must be the head")),
             Ok(TraceLine::Head(_)) => return Err(wrong("a second head")),
             Ok(TraceLine::Record(record)) => take(record)?,
-            Ok(TraceLine::Missed(_)) => {}
+            Ok(TraceLine::Missed(gap)) => missing = missing.saturating_add(gap.missed),
             Ok(TraceLine::End(last)) => end = Some(last),
             // The program that wrote it was killed within it.
             Err(_) if !is_whole && text.len() < BENCH_TRACE_LINE_BYTES_MAX => break,
@@ -205,7 +219,7 @@ pub fn read(
         }
     }
     let head = head.ok_or_else(|| TraceError::Empty("the trace is empty".to_owned()))?;
-    Ok((head, end))
+    Ok((head, missing, end))
 }
 
 #[cfg(test)]
@@ -215,25 +229,34 @@ mod tests {
     const HEAD: &str = r#"{"trace":1,"namespace":"n","nodes":[1],"began_ms":5,"hashed":false}"#;
     const PUT: &str = r#"{"op":"put","at_us":1,"took_us":2,"key":"k","bytes":3,"status":201,"outcome":"applied"}"#;
 
-    fn read_all(text: &str) -> Result<(usize, Option<TraceEnd>), TraceError> {
+    fn read_all(text: &str) -> Result<(usize, u64, Option<TraceEnd>), TraceError> {
         let mut many = 0;
-        let (head, end) = read(&mut text.as_bytes(), |record| {
+        let (head, missing, end) = read(&mut text.as_bytes(), |record| {
             assert_eq!((record.op.as_str(), record.bytes), ("put", 3));
             many += 1;
             Ok(())
         })?;
         assert_eq!(head.namespace, "n");
-        Ok((many, end))
+        Ok((many, missing, end))
     }
 
     #[test]
     fn a_trace_reads_back_and_one_that_was_cut_off_as_far_as_it_goes() {
         let end = r#"{"end":"time","records":2,"missed":4}"#;
         let whole = format!("{HEAD}\n{PUT}\n{{\"missed\":4}}\n{PUT}\n{end}\n");
-        let (many, told) = read_all(&whole).unwrap();
-        assert_eq!((many, told.map(|end| end.missed)), (2, Some(4)));
-        let cut = format!("{HEAD}\n{PUT}\n{}", &PUT[..20]);
-        assert_eq!(read_all(&cut).unwrap(), (1, None));
+        let (many, missing, told) = read_all(&whole).unwrap();
+        assert_eq!((many, missing, told.map(|end| end.missed)), (2, 4, Some(4)));
+        let cut = format!("{HEAD}\n{PUT}\n{{\"missed\":7}}\n{}", &PUT[..20]);
+        assert_eq!(read_all(&cut).unwrap(), (1, 7, None));
+    }
+
+    #[test]
+    fn that_a_node_went_away_is_told_however_the_others_ended() {
+        for how in [["time", AWAY], [AWAY, "time"], [AWAY, "stopped"]] {
+            let mut told = Recorded::default();
+            how.iter().for_each(|how| told.ended(how));
+            assert_eq!(told.end, AWAY, "{how:?}");
+        }
     }
 
     #[test]

@@ -163,6 +163,21 @@ pub enum Op {
 }
 
 impl Op {
+    /// The key's number.
+    pub const fn key(self) -> u64 {
+        match self {
+            Self::Read(key)
+            | Self::Write(key)
+            | Self::Insert(key)
+            | Self::Rewrite(key)
+            | Self::Add(key)
+            | Self::PutIn(key)
+            | Self::TakeOut(key)
+            | Self::SetField(key, _)
+            | Self::Sell(key) => key,
+        }
+    }
+
     /// The kind's name in reports.
     pub const fn kind(self) -> &'static str {
         match self {

@@ -27,7 +27,7 @@ const SEEDS: u64 = 20;
 
 fn command() -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["one_seed", "--exact", "--ignored", "--nocapture"]);
+    command.args(["one_seed", "--exact", "--nocapture"]);
     command
 }
 
@@ -35,10 +35,10 @@ fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).ok().map_or(usual, |text| text.parse().unwrap())
 }
 
+/// The part of a run's own process: `TETRARCH_SIM_SEED` says which run, and without it there is none.
 #[test]
-#[ignore = "the part of a run's own process; by hand: TETRARCH_SIM_SEED=7 … one_seed --ignored"]
 fn one_seed() {
-    let order = child::asked().unwrap_or_else(|| Order::of(1));
+    let Some(order) = child::asked() else { return };
     let outcome = child::serve(&order);
     assert!(outcome.broken.is_none(), "{outcome:?}");
 }

@@ -75,8 +75,7 @@ fn by_topology(report: &Report) -> Markup {
 
 /// When half of the other sites showed a write.
 fn visible(run: &Run) -> Option<f64> {
-    let seen = run.visibility.as_ref()?;
-    seen.cdf.iter().find(|(_, share)| *share >= 0.5).map(|(ms, _)| *ms)
+    run.visibility.as_ref()?.at(0.5)
 }
 
 /// One workload at one distance through every mode: a recorded one, else the one that most modes went

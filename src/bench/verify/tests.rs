@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,16 +117,6 @@ impl Target for Memory {
 
     async fn change(&self, _site: u64, _key: &str, change: &Change) -> Result<Acked, Failed> {
         Err(Failed::NotApplied(format!("{change:?} is of no use here")))
-    }
-
-    async fn shows(
-        &self,
-        _site: u64,
-        _key: &str,
-        _write: &Acked,
-        _patience: Duration,
-    ) -> Result<bool, Failed> {
-        Ok(true)
     }
 
     async fn fate(&self, _key: &str, name: &str) -> Result<Option<Fate>, Failed> {

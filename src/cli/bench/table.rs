@@ -58,9 +58,7 @@ fn row(run: &Run) -> Vec<String> {
         let by = if spread > 0.0 { format!(" ± {:.1}", spread * 100.0) } else { String::new() };
         Some(format!("{:.1}{by} %", loss.predicted_effective? * 100.0))
     });
-    let visible = run.visibility.as_ref().and_then(|visibility| {
-        visibility.cdf.iter().find(|(_, share)| *share >= 0.5).map(|(ms, _)| *ms)
-    });
+    let visible = run.visibility.as_ref().and_then(|visibility| visibility.at(0.5));
     let gone = run.cart.as_ref().map(|cart| format!("{}/{}", cart.lost, cart.resurrected));
     let gone = gone.or_else(|| run.profile_fields_lost.map(|lost| format!("{lost}/-")));
     let gone = gone.or_else(|| run.invariant_breaks.map(|sold| format!("{sold} oversold")));
