@@ -102,6 +102,7 @@ impl Confirm {
             next: 0,
             rounds: BTreeMap::new(),
             calls: FuturesUnordered::new(),
+            under_way: BTreeMap::new(),
         };
         tasks.spawn("confirm", asker.run(waiting));
         Self { queue }
@@ -143,6 +144,20 @@ struct Asked {
 }
 
 impl Asked {
+    fn new(claim: Claim) -> Self {
+        let (granted, denied) = (BTreeSet::new(), BTreeSet::new());
+        Self { claim, granted, denied, waiting: Vec::new() }
+    }
+
+    /// One more that claims the same. What waited long may know a membership that is several changes
+    /// old, whose quorum proves nothing to one that came later; the newest serves them all.
+    fn join(&mut self, claim: Claim, answer: oneshot::Sender<Word>) {
+        if claim.membership.log_id() > self.claim.membership.log_id() {
+            self.claim = claim;
+        }
+        self.waiting.push(answer);
+    }
+
     /// What is known by now; `None` while it is open.
     fn word(&self) -> Option<Word> {
         let configs = self.claim.membership.membership().get_joint_config();
@@ -178,6 +193,8 @@ struct Asker {
     next: u64,
     rounds: BTreeMap<u64, BTreeMap<Key, Asked>>,
     calls: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Calls under way to each node, also of rounds that others have settled.
+    under_way: BTreeMap<NodeId, usize>,
 }
 
 impl Asker {
@@ -218,13 +235,9 @@ impl Asker {
         let others = std::iter::from_fn(|| waiting.try_recv().ok());
         for (claim, answer) in first.into_iter().chain(others) {
             reads += 1;
-            let asked = round.entry((claim.group, claim.leader)).or_insert_with(|| Asked {
-                claim,
-                granted: BTreeSet::new(),
-                denied: BTreeSet::new(),
-                waiting: Vec::new(),
-            });
-            asked.waiting.push(answer);
+            let key = (claim.group, claim.leader);
+            let asked = round.entry(key).or_insert_with(|| Asked::new(claim.clone()));
+            asked.join(claim, answer);
         }
         self.metrics.barrier_rounds.inc();
         self.metrics.barrier_reads.inc_by(reads);
@@ -238,16 +251,24 @@ impl Asker {
                 }
             }
         }
-        round.retain(|_, asked| !asked.settle());
-        if round.is_empty() {
-            return;
-        }
         self.next += 1;
         for (peer, keys) in questions {
+            let under_way = self.under_way.entry(peer).or_default();
+            // While the others settle round after round, one that is silent would gather questions.
+            if *under_way >= CONFIRM_ROUNDS_MAX {
+                for asked in keys.iter().filter_map(|key| round.get_mut(key)) {
+                    asked.denied.insert(peer.0);
+                }
+                continue;
+            }
+            *under_way += 1;
             let call = self.call(self.next, peer, keys);
             self.calls.push(call);
         }
-        self.rounds.insert(self.next, round);
+        round.retain(|_, asked| !asked.settle());
+        if !round.is_empty() {
+            self.rounds.insert(self.next, round);
+        }
     }
 
     fn call(&self, round: u64, peer: NodeId, keys: Vec<Key>) -> BoxFuture<'static, Answered> {
@@ -266,6 +287,9 @@ impl Asker {
     }
 
     fn heard(&mut self, (id, peer, keys, words): Answered) {
+        if let Some(under_way) = self.under_way.get_mut(&peer) {
+            *under_way = under_way.saturating_sub(1);
+        }
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let silent = std::iter::repeat_n(false, keys.len()).collect();
         for (key, granted) in keys.into_iter().zip(words.unwrap_or(silent)) {

@@ -67,7 +67,8 @@ pub const BARRIER_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Between the beginnings of two rounds of questions to the other nodes, unless none is under way.
 pub const CONFIRM_LINGER_MAX: Duration = Duration::from_millis(5);
 
-/// Rounds of questions under way from one node: enough for the longest lines.
+/// Rounds of questions under way from one node, and questions to one node, which may be silent while
+/// others settle the rounds: enough for the longest lines.
 pub const CONFIRM_ROUNDS_MAX: usize = 512;
 
 /// How long a node may take to answer a question; its word is not waited for after that.
