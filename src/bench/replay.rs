@@ -381,7 +381,8 @@ mod tests {
 
     #[test]
     fn what_is_driven_otherwise_has_another_mark_and_the_slowest_has_an_end() {
-        let lines = |at| [line("put", 1, "a", r#","node":1"#), line("put", at, "b", r#","node":2"#)];
+        let lines =
+            |at| [line("put", 1, "a", r#","node":1"#), line("put", at, "b", r#","node":2"#)];
         let mark = |at, by| load(&lines(at), by).unwrap().mark();
         assert_eq!(mark(9, Sites::Node), mark(9, Sites::Auto));
         assert_ne!(mark(9, Sites::Node), mark(9, Sites::Client));

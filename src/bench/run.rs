@@ -139,8 +139,7 @@ async fn measure(
         None => Round::new(shop, tally, choice(), wanted.seed),
     });
     let load = load(env, wanted, &round, (begin, until));
-    let ((spent, trouble), ()) =
-        tokio::join!(attend(ground, wanted, &round, (from, until)), load);
+    let ((spent, trouble), ()) = tokio::join!(attend(ground, wanted, &round, (from, until)), load);
     let ended = env.clock.now();
     let pids = pids(ground).await;
     let after = Spent::look(&ground.clients, &pids).await;

@@ -15,7 +15,7 @@ use super::Failure;
 use crate::config::{
     Config, Given, LabSettings, LogFormat, SETTINGS, SettingsFile, Source, resolve,
 };
-use crate::runtime::{Tasks, limits, planted};
+use crate::runtime::{Tasks, causes, limits, planted};
 
 /// Settings as texts: [`crate::config`] checks them together with those of the file.
 #[derive(Debug, Args)]
@@ -120,7 +120,7 @@ where
     if args.stop_with_stdin {
         stop_with_stdin();
     }
-    serve(config).await.map_err(|error| Failure::failed(chain(&error)))
+    serve(config).await.map_err(|error| Failure::failed(causes(&error)))
 }
 
 fn given(matches: &ArgMatches) -> Vec<Given> {
@@ -158,16 +158,4 @@ fn stop_with_stdin() {
         rustix::process::kill_process(me, rustix::process::Signal::KILL).ok();
     };
     drop(Tasks::default().thread("stdin-watch", watch));
-}
-
-/// An error with all its causes, outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        text.push_str(": ");
-        text.push_str(&deeper.to_string());
-        cause = deeper.source();
-    }
-    text
 }

@@ -256,8 +256,10 @@ impl Asker {
             let under_way = self.under_way.entry(peer).or_default();
             // While the others settle round after round, one that is silent would gather questions.
             if *under_way >= CONFIRM_ROUNDS_MAX {
-                for asked in keys.iter().filter_map(|key| round.get_mut(key)) {
-                    asked.denied.insert(peer.0);
+                for key in keys {
+                    if let Some(asked) = round.get_mut(&key) {
+                        asked.denied.insert(peer.0);
+                    }
                 }
                 continue;
             }

@@ -15,6 +15,7 @@ use super::groups::{Groups, OpenError};
 use super::identity::Charter;
 use crate::model::{self, Command, GroupId, NodeId};
 use crate::placement::{Catalog, GroupEntry, NodeState};
+use crate::runtime::causes;
 use crate::runtime::clock::Moment;
 use crate::runtime::limits::{CATALOG_PROPOSE_MAX, HOSTING_REST, HOSTING_TICK};
 
@@ -47,7 +48,7 @@ pub async fn run(groups: Arc<Groups>) {
                 Ok(true) => pause = HOSTING_REST,
                 Ok(false) => {}
                 Err(error) => {
-                    groups.env().tasks.fail(format!("a group cannot run: {}", chain(&error)));
+                    groups.env().tasks.fail(format!("a group cannot run: {}", causes(&error)));
                     return;
                 }
             }
@@ -159,15 +160,4 @@ async fn own(groups: &Groups, group: &Group, entry: &GroupEntry, epoch: u64) -> 
         }
     }
     false
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -33,6 +33,7 @@ type Note = (Incarnation, u64, u64);
 
 /// What this node has seen of the others' logs.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub struct Witness {
     /// Where it is noted; `None` only in unit tests.
     log: Option<Log>,

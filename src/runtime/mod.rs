@@ -6,6 +6,7 @@
 //! Promises: nothing here knows what a key, a shard or a peer is.
 //! Relies on: tokio, getrandom, fastrand.
 
+mod causes;
 pub mod clock;
 pub mod limits;
 pub mod metrics;
@@ -15,6 +16,7 @@ pub mod task;
 
 use std::sync::Arc;
 
+pub use causes::causes;
 pub use clock::{Clock, Moment};
 pub use rng::Rng;
 pub use task::Tasks;

@@ -129,9 +129,8 @@ impl Engine for SledEngine {
         let Some(open) = self.open.write().take() else { return Ok(()) };
         contain(move || {
             open.db.flush().map_err(failed)?;
-            // Joins sled's threads, which write until the end.
             drop(open);
-            Ok::<(), StorageError>(())
+            wait_unlocked(&self.dir).map_err(|e| StorageError::io("wait for", &self.dir, e))
         })??;
         sync_files(&self.dir).map_err(|e| StorageError::io("sync working index", &self.dir, e))
     }
@@ -158,6 +157,15 @@ fn failed(error: sled::Error) -> StorageError {
 
 fn closed() -> StorageError {
     StorageError::Index { reason: "it is closed".to_owned() }
+}
+
+/// Waits until nobody has sled's file any more, and with it the lock that the next opening takes: with
+/// its last handle sled joins the thread that flushes but not its pool, and a process that was started
+/// just now has copies of all open files until it runs its program.
+fn wait_unlocked(dir: &Path) -> io::Result<()> {
+    let file = fs::File::open(dir.join("db"))?;
+    file.lock()?;
+    file.unlock()
 }
 
 /// What the files take on disk, holes not counted.

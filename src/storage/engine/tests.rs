@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::runtime::Tasks;
+use crate::runtime::{Tasks, causes};
 
 fn contract(engine: &dyn Engine) {
     assert_eq!(engine.get(1, b"a").unwrap(), None);
@@ -58,6 +58,31 @@ fn sled_keeps_the_contract_and_its_rows_after_a_close() {
     let engine = SledEngine::open(&path, 16 << 20).unwrap();
     assert_eq!(engine.get(1, b"z").unwrap().as_deref(), Some(&b"again"[..]));
     assert_eq!(engine.get(2, b"a").unwrap().as_deref(), Some(&b"other space"[..]));
+}
+
+#[test]
+fn a_closed_sled_opens_again_at_once_while_other_processes_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let reopen = || {
+        for round in 0..100_u64 {
+            let engine = SledEngine::open(&path, 16 << 20).map_err(|error| causes(&error));
+            let engine = engine.unwrap_or_else(|error| panic!("round {round}: {error}"));
+            for row in 0..20_u64 {
+                engine.insert(row % 3, &row.to_be_bytes(), &round.to_be_bytes()).unwrap();
+            }
+            engine.close().unwrap();
+        }
+    };
+    let mut started = 0;
+    std::thread::scope(|scope| {
+        let reopening = scope.spawn(reopen);
+        while !reopening.is_finished() {
+            assert!(std::process::Command::new("true").status().unwrap().success());
+            started += 1;
+        }
+    });
+    assert!(started > 0);
 }
 
 /// Panics or fails at the next call once told to.

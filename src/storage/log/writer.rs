@@ -19,7 +19,7 @@ use super::rewrite;
 use super::segment::{Segment, Spares};
 use crate::runtime::limits::LOG_ROOM_RETRY;
 use crate::runtime::planted::{self, Bug};
-use crate::runtime::{Moment, Rng, Tasks};
+use crate::runtime::{Moment, Rng, Tasks, causes};
 use crate::storage::StorageError;
 
 /// The writer's own view of where it is.
@@ -305,7 +305,7 @@ impl Writer {
         if self.poisoned.is_some() {
             return;
         }
-        let reason = error_chain(error);
+        let reason = causes(error);
         tracing::error!(reason, "the log is poisoned");
         self.poisoned = Some(reason.clone());
         self.shared.metrics.poisoned.set(1);
@@ -325,18 +325,6 @@ impl Writer {
         self.shared.metrics.spares.set(i64::try_from(self.spares.len()).unwrap_or(i64::MAX));
         self.shared.spares.store(self.spares.len(), Ordering::Relaxed);
     }
-}
-
-/// An error with its causes in one line.
-pub(super) fn error_chain(error: &StorageError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Starts a segment. Its header is durable before its first batch is written, so that a damaged

@@ -20,8 +20,8 @@ use super::kept::{self, FrozenHistory};
 use super::options::{RebuildProgress, Rebuilt, StateOptions};
 use super::replace::from_checkpoint;
 use super::{Bell, Handle, Inner, State, StateMetrics};
-use crate::runtime::Env;
 use crate::runtime::limits::INDEX_SCAN_ROWS;
+use crate::runtime::{Env, causes};
 use crate::storage::checkpoint::{Applied, Shelf, Tally};
 use crate::storage::engine::{
     Engine, EngineRow, Failure, GuardedEngine, MemoryEngine, SledEngine, Space, contain,
@@ -202,14 +202,14 @@ fn open_index(
         Arc::new(GuardedEngine::new(engine, failure.clone(), env.tasks.clone()))
     };
     let believed = marker.and_then(|generation| {
-        let engine = SledEngine::open(dir, options.index_cache_bytes).map_err(|e| e.to_string())?;
+        let engine = SledEngine::open(dir, options.index_cache_bytes).map_err(|e| causes(&e))?;
         // Reading is contained as well: damage shows itself as a panic at any point, also in the
         // end of an engine that is not believed.
         let believed = contain(move || {
             let trailers = believe(&engine, generation, shelf);
             trailers.map(|trailers| (engine, generation, trailers))
         });
-        believed.map_err(|e| e.to_string())?
+        believed.map_err(|e| causes(&e))?
     });
     let reason = match believed {
         Ok((engine, generation, trailers)) => {
@@ -231,7 +231,7 @@ fn open_index(
 
 /// Checks the whole index against what its clean stop said; the words of the first difference.
 fn believe(engine: &dyn Engine, generation: u64, shelf: &Shelf) -> Result<Trailers, String> {
-    let said = |e: StorageError| e.to_string();
+    let said = |e: StorageError| causes(&e);
     let found = engine.get(META, GENERATION).map_err(said)?;
     if found.as_deref() != Some(&generation.to_be_bytes()[..]) {
         return Err("the working index is not the one that was stopped".to_owned());
