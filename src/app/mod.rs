@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::Config;
 use crate::consensus::hosting;
 use crate::consensus::tend::Homes;
-use crate::consensus::{leadership, marks, moves, quiet, tend, upkeep};
+use crate::consensus::{leadership, marks, moves, probe, quiet, tend, upkeep};
 use crate::peer::Lab;
 use crate::runtime::Env;
 use crate::runtime::limits::{STOP_HAND_OVER_MAX, STOP_MAX, STOP_REQUESTS_MAX};
@@ -117,6 +117,7 @@ pub async fn run(config: &Config, node: &Node) -> Result<(), AppError> {
     tasks.spawn("hosting", hosting::run(Arc::clone(groups)));
     tasks.spawn("leadership", leadership::run(Arc::clone(groups)));
     tasks.spawn("marks", marks::run(Arc::clone(groups)));
+    tasks.spawn("probe", probe::run(Arc::clone(groups)));
     tasks.spawn("upkeep", upkeep::run(Arc::clone(groups), config.log.checkpoint_after_bytes));
     let homes = Arc::new(Homes::new(Arc::clone(groups)));
     tasks.spawn("tend", tend::run(Arc::clone(groups), homes));

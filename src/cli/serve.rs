@@ -53,7 +53,7 @@ pub(super) struct ServeArgs {
     /// Heartbeat in milliseconds [default: 300; 1000 above 300 groups].
     #[arg(long, env = "TETRARCH_HEARTBEAT_MS", value_name = "MS", id = "heartbeat-ms")]
     heartbeat_ms: Option<String>,
-    /// Groups that nobody uses become quiet: on, off, or after how many milliseconds [default: off].
+    /// Groups that nobody uses become quiet: on, off, or after how many milliseconds [default: on].
     #[arg(long, env = "TETRARCH_QUIESCE", value_name = "ON|OFF|MS")]
     quiesce: Option<String>,
     /// Size of a log segment [default: 16].

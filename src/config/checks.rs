@@ -172,10 +172,8 @@ impl Checks {
 
     fn quiesce(&mut self) -> Option<Duration> {
         match self.text("quiesce").as_deref() {
-            // Not by itself yet: on a busy machine a burst that wakes many groups at once costs some of
-            // them a needless election (docs/decisions, quiet groups).
-            None | Some("off") => None,
-            Some("on") => Some(QUIET_AFTER),
+            None | Some("on") => Some(QUIET_AFTER),
+            Some("off") => None,
             Some(number) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.number("quiesce", 50..=3_600_000).map(Duration::from_millis)
             }

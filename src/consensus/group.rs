@@ -68,8 +68,8 @@ impl Timing {
             enable_leader_restore: Some(false),
             // Leadership is moved by our own driver, to a target that it has checked.
             removed_leader_step_down: StepDownPolicy::Never,
-            // A connected majority may otherwise stay blocked by an old leader's heartbeats.
-            quorum_loss_probe_interval: Some(heartbeat * 20),
+            // `probe` does it, which knows of quiet groups.
+            quorum_loss_probe_interval: None,
             snapshot_policy: SnapshotPolicy::Never,
             // The log is purged by `upkeep` alone: openraft's own purge knows another bound, and two
             // bounds that take turns would move the purge mark backwards, which openraft forbids.

@@ -37,6 +37,7 @@ pub mod marks;
 pub mod metrics;
 pub mod moves;
 pub mod network;
+pub mod probe;
 pub mod quiet;
 pub mod status;
 pub mod tend;

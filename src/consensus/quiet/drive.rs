@@ -206,7 +206,7 @@ fn perform(groups: &Groups, acts: &[Act]) {
         let Some(group) = groups.group(id) else { continue };
         match *act {
             Act::Tick(_) => group.gate().tick(true),
-            Act::Park(_) => group.gate().tick(false),
+            Act::Park(_) => group.gate().park(),
             Act::Quieten(_, touched) => group.gate().quieten(touched),
             Act::Rouse(_) => roused.push(group),
         }

@@ -65,6 +65,13 @@ impl Gate {
         self.raft.runtime_config().tick(on);
     }
 
+    /// A follower's ticker stops. Of a leader's quiet, which another leader may have ended, nothing is
+    /// left: who asks this replica now must not start its ticker, for it would campaign.
+    pub fn park(&self) {
+        self.is_quiet.store(false, Ordering::SeqCst);
+        self.tick(false);
+    }
+
     /// The leader falls quiet, unless it was touched since that count.
     pub fn quieten(&self, touched: u64) {
         // In this order: who finds the leader quiet starts a ticker that has stopped already.

@@ -170,6 +170,16 @@ pub const WITNESS_NOTE_EVERY: u64 = 256;
 /// Most namespaces of a group whose figures are read at once: all that there can be.
 pub const FIGURES_SHOWN_MAX: usize = 16_384;
 
+/// How often leaders are looked at that may have lost their quorum.
+pub const PROBE_TICK: Duration = Duration::from_millis(500);
+/// Beats of a leader's lease: openraft's, the longest election timeout.
+pub const PROBE_LEASE_BEATS: u32 = 5;
+/// So many beats a leader whose lease is over goes on with its heartbeats, as one that has just woken.
+pub const PROBE_GRACE_BEATS: u32 = 2;
+/// Beats of silence, and then of heartbeats, of a leader without a quorum: long enough for followers to
+/// wait out its lease, for their election timeouts, and for a second try.
+pub const SILENT_BEATS: u32 = 20;
+
 /// Without traffic for so long, a group becomes quiet. Its next write then costs one round trip more,
 /// so what is written every second stays awake.
 pub const QUIET_AFTER: Duration = Duration::from_secs(2);
