@@ -1,6 +1,7 @@
 //! Groups that nobody uses keep quiet, and serve as ever when they are asked.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -14,6 +15,9 @@ const GROUPS: u64 = 12;
 
 /// Quiet soon, with the usual beat.
 const FLAGS: [&str; 1] = ["--quiesce=300"];
+
+/// The usual one.
+const HEARTBEAT: Duration = Duration::from_millis(300);
 
 async fn figure(cluster: &Cluster, node: u64, name: &str) -> Result<u64, String> {
     let answer = cluster.api.get_path(&cluster.url(node), "/metrics").await;
@@ -33,6 +37,16 @@ async fn wait_quiet(cluster: &Cluster, nodes: &[u64]) {
         })
         .await;
     }
+}
+
+/// Waits until no leader has a lease of what was before: a lease lasts for five heartbeats.
+async fn wait_leases_over() {
+    let quiet = Instant::now();
+    wait_until("the leases are over", async || {
+        let left = (HEARTBEAT * 7).checked_sub(quiet.elapsed());
+        left.map_or(Ok(()), |left| Err(format!("{left:?} to go")))
+    })
+    .await;
 }
 
 async fn elections(cluster: &Cluster) -> u64 {
@@ -115,6 +129,7 @@ async fn quiet_groups_serve_when_asked_and_elect_nobody_anew() {
     let before = elections(&cluster).await;
     use_all(&cluster, &[1, 2, 3], &keys, ["first", "second"]).await;
     wait_quiet(&cluster, &[1, 2, 3]).await;
+    wait_leases_over().await;
     use_all(&cluster, &[2, 3, 1], &keys, ["second", "third"]).await;
     wait_quiet(&cluster, &[1, 2, 3]).await;
     assert_eq!(elections(&cluster).await, before, "nobody needed an election");
