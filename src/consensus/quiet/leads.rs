@@ -74,6 +74,11 @@ impl Leads {
         self.led.retain(|group, _| groups.binary_search(group).is_ok());
     }
 
+    /// This node does not lead the group.
+    pub(super) fn forget(&mut self, group: GroupId) {
+        self.led.remove(&group);
+    }
+
     pub(super) fn look(
         &mut self,
         now: Moment,
@@ -83,7 +88,7 @@ impl Leads {
     ) -> Option<Act> {
         if view.role != Role::Leader {
             // Its ticker is started by whoever sees that it neither leads nor is parked.
-            self.led.remove(&group);
+            self.forget(group);
             return None;
         }
         let seen = view.whole().filter(|_| view.is_settled).map(|last| Seen {

@@ -121,10 +121,15 @@ impl Rules {
         let mut acts = self.parks.look(now, replicas);
         self.leads.keep(groups);
         for group in groups {
+            // Whoever is parked has just been looked at, and follows.
+            if self.parks.holds(*group) {
+                self.leads.forget(*group);
+                continue;
+            }
             let Some(view) = replicas.view(*group) else { continue };
             acts.extend(self.leads.look(now, *group, &view, replicas));
             // Whoever neither follows nor leads quietly must be able to campaign, whatever happened.
-            let may_rest = self.parks.holds(*group) || self.leads.is_quiet(*group);
+            let may_rest = self.leads.is_quiet(*group);
             if !view.is_ticking && !may_rest && !acts.contains(&Act::Tick(*group)) {
                 acts.push(Act::Tick(*group));
             }

@@ -108,7 +108,9 @@ impl Driver {
         let collects = Pace::is_due(&mut pace.collected, DOOMED_TICK, now);
         let here = self.groups.all();
         self.charges.retain(|id, charge| {
-            here.iter().any(|group| group.id() == *id && charge.is_of(group.deadlines()))
+            let found = here.binary_search_by_key(id, |group| group.id());
+            let found = found.ok().and_then(|at| here.get(at));
+            found.is_some_and(|group| charge.is_of(group.deadlines()))
         });
         for group in &here {
             self.attend(group, &catalog);
