@@ -32,7 +32,7 @@ use crate::wire::{TraceHead, TraceRecord};
 /// What makes a site of the replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sites {
-    /// The node that was asked, when there were several, else the client.
+    /// The node that was asked, if some key was asked for at several; else the client.
     #[default]
     Auto,
     /// The node that was asked.
@@ -82,6 +82,8 @@ pub struct Replay {
     pub missed: u64,
     /// Whether the recording came to its end.
     pub is_whole: bool,
+    /// Whether nodes were not taken for sites, since each key was asked for at one of them alone.
+    pub by_leaders: bool,
 }
 
 /// A request, with what is kept of it while the trace is read.
@@ -162,8 +164,10 @@ impl Replay {
     ) -> Result<Self, TraceError> {
         let mut rough = Rougher::default();
         let (head, missed, end) = read(from, |record| rough.take(&record))?;
+        // Clients that go to leaders ask for a key where its leader is: that says nothing of sites.
+        let by_leaders = by == Sites::Auto && rough.nodes.len() > 1 && !rough.roams;
         let by_node = match by {
-            Sites::Auto => rough.nodes.len() > 1,
+            Sites::Auto => rough.roams,
             Sites::Node => true,
             Sites::Client => false,
         };
@@ -192,7 +196,7 @@ impl Replay {
         }
         let keys = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         let is_whole = end.is_some();
-        Ok(Self { head, workload, steps, keys, left_out, missed, is_whole })
+        Ok(Self { head, workload, steps, keys, left_out, missed, is_whole, by_leaders })
     }
 
     /// How long it takes.
@@ -243,7 +247,10 @@ struct Rougher {
     all: Vec<Rough>,
     nodes: BTreeSet<u64>,
     clients: BTreeMap<String, u64>,
-    keys: BTreeMap<String, u64>,
+    /// The number of each key, and the node that was asked for it first.
+    keys: BTreeMap<String, (u64, u64)>,
+    /// A key was asked for at more than one node.
+    roams: bool,
     left_out: BTreeMap<String, u64>,
 }
 
@@ -255,15 +262,16 @@ impl Rougher {
             return Ok(());
         };
         let next = |known: usize| u64::try_from(known).unwrap_or(u64::MAX);
+        let node = record.node.unwrap_or(0);
         let key = next(self.keys.len());
-        let key = *self.keys.entry(name).or_insert(key);
+        let (key, first) = *self.keys.entry(name).or_insert((key, node));
+        self.roams |= first != node;
         if key >= BENCH_KEYS_MAX || self.all.len() >= BENCH_TRACE_STEPS_MAX {
             return Err(TraceError::Empty(format!(
                 "the trace has more than {BENCH_TRACE_STEPS_MAX} requests or {BENCH_KEYS_MAX} keys: \
                  record a shorter one"
             )));
         }
-        let node = record.node.unwrap_or(0);
         self.nodes.insert(node);
         let client = next(self.clients.len());
         let from = record.client.clone().unwrap_or_default();
@@ -292,6 +300,12 @@ impl fmt::Display for Replay {
         )?;
         for (op, many) in &self.left_out {
             write!(f, " Not driven: {many} {op}.")?;
+        }
+        if self.by_leaders {
+            f.write_str(
+                " Each key was asked for at one node alone, as by clients that go to leaders, so sites are \
+                 the clients (--sites node: the nodes).",
+            )?;
         }
         if self.missed > 0 {
             write!(f, " {} requests are missing in the recording.", self.missed)?;
@@ -331,7 +345,7 @@ mod tests {
         let lines = [
             line("put", 3_000, "a", r#","node":2"#),
             line("get", 1_000, "b", r#","node":1"#),
-            line("put", 5_000, "b", r#","node":1,"if_match":"\"1-2\"""#),
+            line("put", 5_000, "b", r#","node":2,"if_match":"\"1-2\"""#),
             line("patch", 7_000, "a", r#","node":2,"kind":"add""#),
             line("delete", 9_000, "a", r#","node":2,"context":"x""#),
             line("batch", 9_500, "", r#","node":2"#),
@@ -340,7 +354,7 @@ mod tests {
         let expected = [
             (0, 1, Op::Read(1)),
             (1_000, 2, Op::Write(0)),
-            (2_000, 1, Op::Rewrite(1)),
+            (2_000, 2, Op::Rewrite(1)),
             (3_000, 2, Op::Rewrite(0)),
             (4_000, 2, Op::Rewrite(0)),
         ];
@@ -365,6 +379,25 @@ mod tests {
     }
 
     #[test]
+    fn where_the_leaders_are_says_nothing_of_sites() {
+        let lines = [
+            line("put", 0, "a", r#","node":1,"client":"x""#),
+            line("put", 1, "b", r#","node":2,"client":"x""#),
+            line("put", 2, "b", r#","node":2,"client":"y""#),
+        ];
+        let sites = |lines: &[String], by| {
+            let replay = load(lines, by).unwrap();
+            let said = replay.to_string().contains("--sites node");
+            (replay.steps.iter().map(|step| step.site).collect::<Vec<_>>(), said)
+        };
+        assert_eq!(sites(&lines, Sites::Auto), (vec![1, 1, 2], true));
+        assert_eq!(sites(&lines, Sites::Node), (vec![1, 2, 2], false));
+        // A key at two nodes: clients ask the node of their site.
+        let roams = [&lines[..], &[line("get", 3, "a", r#","node":2,"client":"x""#)]].concat();
+        assert_eq!(sites(&roams, Sites::Auto), (vec![1, 2, 2, 2], false));
+    }
+
+    #[test]
     fn changes_of_one_kind_are_driven_as_what_they_are() {
         for (kind, workload, op) in [
             ("add", Workload::Counter, Op::Add(0)),
@@ -382,7 +415,7 @@ mod tests {
     #[test]
     fn what_is_driven_otherwise_has_another_mark_and_the_slowest_has_an_end() {
         let lines =
-            |at| [line("put", 1, "a", r#","node":1"#), line("put", at, "b", r#","node":2"#)];
+            |at| [line("put", 1, "a", r#","node":1"#), line("put", at, "a", r#","node":2"#)];
         let mark = |at, by| load(&lines(at), by).unwrap().mark();
         assert_eq!(mark(9, Sites::Node), mark(9, Sites::Auto));
         assert_ne!(mark(9, Sites::Node), mark(9, Sites::Client));
