@@ -77,6 +77,10 @@ pub async fn run(groups: Arc<Groups>) {
     }
 }
 
+// Followers that cannot answer campaign within a silence: an election timeout is five beats at most, and
+// nobody campaigns within a lease.
+const _: () = assert!(SILENT_BEATS >= 2 * PROBE_LEASE_BEATS);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,11 +104,5 @@ mod tests {
         assert_eq!(look(first + 2 * SILENT_BEATS, true), Some(false));
         assert_eq!(look(first + 2 * SILENT_BEATS + 1, false), Some(true), "answered, or deposed");
         assert_eq!(look(first + 2 * SILENT_BEATS + 2, true), Some(true), "it counts anew");
-    }
-
-    #[test]
-    fn followers_that_cannot_answer_campaign_within_a_silence() {
-        // An election timeout is five beats at most, and nobody campaigns within a lease.
-        assert!(SILENT_BEATS >= 2 * PROBE_LEASE_BEATS);
     }
 }

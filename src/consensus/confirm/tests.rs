@@ -272,7 +272,7 @@ async fn a_replica_that_comes_back_keeps_its_promise_and_while_it_is_gone_nothin
     let groups = Groups::new(foundation()).unwrap();
     let (old, new) = (LeaderId { term: 1, node_id: 1 }, LeaderId { term: 5, node_id: 2 });
     assert!(!says(&groups, old), "there is no replica yet");
-    lead(&*groups.open(ID).await.unwrap()).await;
+    lead(&groups.open(ID).await.unwrap()).await;
     assert!(says(&groups, old));
     groups.discard(ID).await.unwrap();
     assert!(!says(&groups, old));

@@ -1,6 +1,6 @@
 //! When a batch gets a place, and how long a busy group pauses; in virtual time.
 
-use tokio::task::yield_now;
+use futures_util::poll;
 use tokio::time::{Instant, advance};
 
 use super::*;
@@ -10,22 +10,6 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 fn places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(INGRESS_BATCHES_MAX))
-}
-
-/// A batch that looks for its place while the test goes on.
-fn seek(
-    places: &Arc<Semaphore>,
-    proposals: usize,
-) -> tokio::task::JoinHandle<Option<OwnedSemaphorePermit>> {
-    let places = Arc::clone(places);
-    tokio::spawn(async move { place(&places, proposals).await })
-}
-
-/// Lets everything go that can go now.
-async fn settle() {
-    for _ in 0..8 {
-        yield_now().await;
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,13 +26,12 @@ async fn an_idle_group_gives_a_place_at_once_and_keeps_the_others() {
 async fn a_batch_waits_for_the_one_under_way_and_goes_when_that_is_done() {
     let places = places();
     let first = place(&places, 1).await.unwrap();
-    let (began, second) = (Instant::now(), seek(&places, FULL - 1));
-    settle().await;
+    let (began, mut second) = (Instant::now(), Box::pin(place(&places, FULL - 1)));
+    assert!(poll!(&mut second).is_pending());
     advance(INGRESS_LINGER_MAX - MOMENT).await;
-    settle().await;
-    assert!(!second.is_finished());
+    assert!(poll!(&mut second).is_pending());
     drop(first);
-    let second = second.await.unwrap().unwrap();
+    let second = second.await.unwrap();
     assert_eq!(began.elapsed(), INGRESS_LINGER_MAX - MOMENT, "it does not wait its time out");
     assert_eq!(second.num_permits(), 1);
     assert_eq!(places.available_permits(), INGRESS_BATCHES_MAX - 1);
@@ -82,16 +65,15 @@ async fn no_more_batches_than_the_bound_are_under_way_however_long_they_take() {
     for _ in 0..INGRESS_BATCHES_MAX {
         under_way.push(place(&places, FULL).await.unwrap());
     }
-    let (small, full) = (seek(&places, 1), seek(&places, FULL));
-    settle().await;
+    let (mut small, mut full) = (Box::pin(place(&places, 1)), Box::pin(place(&places, FULL)));
+    assert!(poll!(&mut small).is_pending() && poll!(&mut full).is_pending());
     advance(INGRESS_LINGER_MAX * 100).await;
-    settle().await;
-    assert!(!small.is_finished() && !full.is_finished());
+    assert!(poll!(&mut small).is_pending() && poll!(&mut full).is_pending());
     under_way.truncate(INGRESS_BATCHES_MAX - 1);
-    settle().await;
-    assert_eq!([&small, &full].iter().filter(|batch| batch.is_finished()).count(), 1);
-    under_way.clear();
-    assert!(small.await.unwrap().is_some() && full.await.unwrap().is_some());
+    let granted = full.await.unwrap();
+    assert!(poll!(&mut small).is_pending(), "one that ends makes room for one");
+    drop((granted, under_way));
+    assert!(small.await.is_some());
     assert_eq!(places.available_permits(), INGRESS_BATCHES_MAX);
 }
 
@@ -99,10 +81,10 @@ async fn no_more_batches_than_the_bound_are_under_way_however_long_they_take() {
 async fn a_group_that_ends_gives_no_place() {
     let places = places();
     let _first = place(&places, 1).await.unwrap();
-    let waiting = seek(&places, 1);
-    settle().await;
+    let mut waiting = Box::pin(place(&places, 1));
+    assert!(poll!(&mut waiting).is_pending());
     places.close();
-    assert!(waiting.await.unwrap().is_none());
+    assert!(waiting.await.is_none());
     assert!(place(&places, FULL).await.is_none());
     assert!(place(&places, 1).await.is_none());
 }
