@@ -232,6 +232,10 @@ impl Group {
         if let Some(claim) = self.claim() {
             // Before the question: whatever it confirms was acknowledged by now is applied by now.
             let applied = self.state.applied_index(self.id.0);
+            // What a replica that is being freed had applied may be gone by now.
+            if self.closing.load(Ordering::Acquire) {
+                return Err(ReadError::NotHere);
+            }
             let left = deadline.since(self.env.clock.now());
             if let Ok(Word::Leads) = tokio::time::timeout(left, self.confirm.ask(claim)).await {
                 return Ok(applied);

@@ -301,3 +301,6 @@ async fn deliver(mut results: WriteResults, mut answers: Vec<Answer>) {
         drop(answer.send.send(result));
     }
 }
+
+#[cfg(test)]
+mod tests;

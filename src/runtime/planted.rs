@@ -80,6 +80,10 @@ pub enum Bug {
     EventualSyncUnion,
     /// A state sync moves the vector before its rows have come (rule R1).
     EventualVectorEarly,
+    /// A replica parks though it has not applied what its leader has.
+    QuietLagging,
+    /// A node that is lost wakes none of the replicas that are parked on its word.
+    QuietForgotten,
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -136,7 +140,7 @@ mod switches {
 
     const SETTING: &str = "TETRARCH_PLANTED_BUG";
 
-    const NAMES: [(&str, Bug); 34] = [
+    const NAMES: [(&str, Bug); 36] = [
         ("stale-read", Bug::StaleRead),
         ("read-index-without-quorum", Bug::ReadIndexWithoutQuorum),
         ("lease-read-ungated", Bug::LeaseReadUngated),
@@ -171,6 +175,8 @@ mod switches {
         ("eventual-final-early", Bug::EventualFinalEarly),
         ("eventual-sync-union", Bug::EventualSyncUnion),
         ("eventual-vector-early", Bug::EventualVectorEarly),
+        ("quiet-lagging", Bug::QuietLagging),
+        ("quiet-forgotten", Bug::QuietForgotten),
     ];
 
     type Chosen = Result<Vec<(&'static str, Bug)>, String>;

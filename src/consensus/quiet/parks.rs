@@ -15,6 +15,7 @@ use crate::runtime::Moment;
 use crate::runtime::limits::{
     QUIET_GRACE_BEATS, QUIET_LOST_BEATS, QUIET_WAKE_SHARD, QUIET_WAKE_STEP,
 };
+use crate::runtime::planted::{self, Bug};
 
 #[derive(Debug)]
 struct Parked {
@@ -145,7 +146,9 @@ impl Parks {
             if !groups.is_empty() {
                 tracing::info!(%node, groups = groups.len(), "a node is silent: its groups wake");
             }
-            self.lose(now, node, &groups, replicas);
+            if !planted::active(Bug::QuietForgotten) {
+                self.lose(now, node, &groups, replicas);
+            }
             self.guarantors.remove(&node);
         }
         self.wake(now, replicas)
@@ -198,6 +201,6 @@ fn agrees(view: &View, from: NodeId, word: &Vouched) -> bool {
     let follows = matches!(view.role, Role::Follower | Role::Learner);
     let same_leader = view.is_led && view.vote == word.reign && word.reign.node == from;
     let is_faithful = view.promised.is_none_or(|promised| promised <= word.reign);
-    let is_whole = view.whole() == Some(word.last);
+    let is_whole = view.whole() == Some(word.last) || planted::active(Bug::QuietLagging);
     follows && same_leader && is_faithful && is_whole
 }
