@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn followers_that_cannot_answer_campaign_within_a_silence() {
         // An election timeout is five beats at most, and nobody campaigns within a lease.
-        assert!(SILENT_BEATS >= 2 * PROBE_LEASE_BEATS);
+        const { assert!(SILENT_BEATS >= 2 * PROBE_LEASE_BEATS) };
     }
 }
