@@ -13,9 +13,9 @@ use std::sync::Arc;
 use super::error::AppError;
 use crate::config::Config;
 use crate::peer::{Corridor, Doorkeeper, Lab, PEER_PATH, PeerMetrics, PeerOptions, Peers};
-use crate::runtime::Env;
+use crate::runtime::{DirectoryLock, Env};
 use crate::storage::Disk;
-use crate::storage::disk::{DirectoryLock, RealDisk};
+use crate::storage::disk::RealDisk;
 use crate::storage::state::StateOptions;
 
 /// Builds a node's corridor once its doorkeeper is there, with the routes that it needs at the front

@@ -6,9 +6,9 @@
 //! Promises: after each run what is known is in the output directory; started again with the same list
 //! it goes on behind the last one. Runs of one distance share their nodes, each with a namespace of its
 //! own; after a run that failed the nodes are started anew. Relies on: [`super::run`] for each run,
-//! [`super::plan`] for the lists.
+//! [`super::plan`] for the lists, on [`super::kept`] for the directory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::cost;
 use super::draw::{ZIPF, Zipf};
 use super::fault::{Fault, Faulty};
 use super::figures::{FILE, Generator, Load, Report, Run, VERSION};
+use super::kept::{KeptError, near, read_report, write_report};
 use super::ledger::Ledger;
 use super::mode::Mode;
 use super::pace;
@@ -38,32 +39,9 @@ pub enum CompareError {
     /// The nodes did not run.
     #[error(transparent)]
     Fleet(#[from] FleetError),
-    /// The output directory cannot be used.
-    #[error("{} cannot be used: {source}", path.display())]
-    Output {
-        /// Which file or directory.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// What is there was measured under other conditions.
-    #[error("{} has {name} with another {what}; give another --out", path.display())]
-    Other {
-        /// Which file.
-        path: PathBuf,
-        /// Which run.
-        name: String,
-        /// What differs.
-        what: &'static str,
-    },
-    /// What is there is no report of ours.
-    #[error("{} is no report of this version ({reason}); give another --out", path.display())]
-    Report {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    /// The results cannot be kept, or those that are there are others.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
 }
 
 /// What is compared, and where the results go.
@@ -97,43 +75,6 @@ const REMARKS: &[&str] = &[
      with the same in lww; its own PATCH add needs no second try.",
 ];
 
-/// The report in a directory; `None` when there is none.
-///
-/// # Errors
-///
-/// When there is something else.
-pub fn read_report(out: &Path) -> Result<Option<Report>, CompareError> {
-    let path = out.join(FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(CompareError::Output { path, source }),
-    };
-    match serde_json::from_str::<Report>(&text) {
-        Ok(report) if report.version == VERSION => Ok(Some(report)),
-        Ok(report) => {
-            let reason = format!("it has version {}", report.version);
-            Err(CompareError::Report { path, reason })
-        }
-        Err(error) => Err(CompareError::Report { path, reason: error.to_string() }),
-    }
-}
-
-/// Writes a report, whole or not at all.
-///
-/// # Errors
-///
-/// When the directory cannot be written.
-#[allow(clippy::disallowed_methods, reason = "a report for people, not a node's data")]
-pub fn write_report(out: &Path, report: &Report) -> Result<(), CompareError> {
-    let text = serde_json::to_string_pretty(report).expect("a report is plain data");
-    let (path, new) = (out.join(FILE), out.join(format!("{FILE}.new")));
-    let unusable = |source| CompareError::Output { path: path.clone(), source };
-    std::fs::create_dir_all(out).map_err(unusable)?;
-    std::fs::write(&new, text).map_err(unusable)?;
-    std::fs::rename(&new, &path).map_err(unusable)
-}
-
 /// A report without runs.
 pub async fn begin(settings: &Settings, env: &Env) -> Report {
     Report {
@@ -164,7 +105,7 @@ pub async fn compare(
     progress: &dyn Progress,
 ) -> Result<Report, CompareError> {
     std::fs::create_dir_all(&settings.out)
-        .map_err(|source| CompareError::Output { path: settings.out.clone(), source })?;
+        .map_err(|source| KeptError::Output { path: settings.out.clone(), source })?;
     let mut report = match read_report(&settings.out)? {
         Some(report) => report,
         None => begin(settings, env).await,
@@ -225,7 +166,7 @@ fn comparable(
     report: &Report,
     named: &[(String, &Wanted)],
     settings: &Settings,
-) -> Result<(), CompareError> {
+) -> Result<(), KeptError> {
     let traces = || settings.runs.iter().filter_map(|wanted| wanted.trace.as_ref());
     let mark = traces().next().map(|trace| trace.mark());
     for run in &report.runs {
@@ -241,7 +182,7 @@ fn comparable(
         };
         if let Some(what) = differs {
             let (path, name) = (settings.out.join(FILE), run.name.clone());
-            return Err(CompareError::Other { path, name, what });
+            return Err(KeptError::Other { path, name, what });
         }
     }
     Ok(())
@@ -249,8 +190,6 @@ fn comparable(
 
 /// In what a run that was made differs from one that is wanted, beside its name.
 fn differs(run: &Run, wanted: &Wanted, settings: &Settings) -> Option<&'static str> {
-    // What went through JSON may have lost its last place.
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(b.abs());
     let loads = match (run.load, wanted.load) {
         (Load::Open { rate }, Load::Open { rate: other }) => near(rate, other),
         (load, other) => load == other,
@@ -388,21 +327,6 @@ mod tests {
             let said = check(&other);
             assert!(said.contains(what) && said.contains("--out"), "{what}: {said}");
         }
-    }
-
-    #[test]
-    fn a_report_is_kept_and_something_else_is_not_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(read_report(dir.path()).unwrap().is_none());
-        let runs = vec![Run { name: "x".into(), ..Run::default() }];
-        let report = Report { version: VERSION, runs, ..Report::default() };
-        write_report(dir.path(), &report).unwrap();
-        assert_eq!(read_report(dir.path()).unwrap(), Some(report));
-        let newer = Report { version: VERSION + 1, ..Report::default() };
-        write_report(dir.path(), &newer).unwrap();
-        assert!(read_report(dir.path()).unwrap_err().to_string().contains("--out"));
-        std::fs::write(dir.path().join(FILE), "[").unwrap();
-        read_report(dir.path()).unwrap_err();
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ pub mod draw;
 pub mod fault;
 pub mod figures;
 pub mod growth;
+pub mod kept;
 pub mod lanes;
 pub mod ledger;
 pub mod mode;

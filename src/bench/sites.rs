@@ -20,8 +20,7 @@ use super::fault::{CLOCK_AHEAD_MS, Fault, Faulty};
 use super::store;
 use crate::client::Client;
 use crate::fleet::{Birth, Child, FleetError, wait_ready};
-use crate::runtime::Env;
-use crate::storage::disk::DirectoryLock;
+use crate::runtime::{DirectoryLock, Env};
 use crate::wire::{LabOrder, base_url};
 
 /// What sites are wanted.

@@ -16,9 +16,10 @@ use crate::runtime::Env;
 pub(super) struct GetArgs {
     #[command(flatten)]
     on: KeyArgs,
-    /// How it is read: linearizable, stale, session, or the greatest age such as `250ms`.
-    #[arg(long, default_value = "linearizable", value_parser = read_mode)]
-    read: ReadMode,
+    /// How it is read: linearizable, stale, session, or the greatest age such as `250ms` [default: as the
+    /// namespace promises].
+    #[arg(long, value_parser = read_mode)]
+    read: Option<ReadMode>,
     /// Takes what the node has at hand: short for `--read stale`.
     #[arg(long, conflicts_with = "read")]
     stale: bool,
@@ -131,7 +132,7 @@ impl WriteArgs {
 }
 
 pub(super) async fn get(args: GetArgs, env: &Env) -> Result<(), Failure> {
-    let mode = if args.stale { ReadMode::Stale } else { args.read };
+    let mode = if args.stale { ReadMode::Stale } else { args.read.unwrap_or_default() };
     let (space, key) = (&args.on.space, args.on.bytes()?);
     let client = space.reach.client(env)?;
     if let Some(session) = &args.session {

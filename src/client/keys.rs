@@ -36,9 +36,12 @@ use super::{Client, ClientError, Place};
 use crate::wire;
 
 /// How a read is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadMode {
-    /// It sees every write acknowledged before it began.
+    /// As the namespace promises: linearizable, or of an eventual one what the node has heard of.
+    #[default]
+    Usual,
+    /// It sees every write acknowledged before it began; an eventual namespace refuses it.
     Linearizable,
     /// It answers at once from the node's own state.
     Stale,
@@ -51,7 +54,8 @@ pub enum ReadMode {
 impl ReadMode {
     fn add_to(self, query: &mut Query) {
         match self {
-            Self::Linearizable => {}
+            Self::Usual => {}
+            Self::Linearizable => query.add("read", "linearizable"),
             Self::Stale => query.add("read", "stale"),
             Self::Bounded(age) => {
                 query.add("read", "bounded");

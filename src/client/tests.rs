@@ -317,6 +317,16 @@ async fn requests_go_straight_to_the_leader_once_the_routes_are_known() {
 }
 
 #[tokio::test]
+async fn a_strict_read_is_asked_for_in_words_so_that_an_eventual_namespace_refuses_it() {
+    let refused = Step::Problem(422, "mode_unsupported", "not_applied");
+    let (url, script) = serve(vec![Step::Answer(200, "v"), refused]).await;
+    let client = client(&[&url], 5000);
+    client.get("default", b"k", ReadMode::Usual).await.unwrap().unwrap();
+    client.get("default", b"k", ReadMode::Linearizable).await.unwrap_err();
+    assert_eq!(*script.queries.lock(), ["", "read=linearizable"]);
+}
+
+#[tokio::test]
 async fn a_missing_key_is_not_an_error_but_a_missing_namespace_is() {
     let (url, _) = serve(vec![
         Step::Problem(404, "key_not_found", "not_applied"),

@@ -1,4 +1,5 @@
-//! The utility room: the only place that touches the wall clock, randomness, spawning and metrics.
+//! The utility room: the only place that touches the wall clock, randomness, spawning and metrics,
+//! and by which a process owns a directory.
 //!
 //! Why it exists: a seeded simulation must be able to own time, chance and scheduling, so every
 //! other room asks this one for them (`clippy.toml` bans the real ones elsewhere).
@@ -8,6 +9,7 @@
 
 mod causes;
 pub mod clock;
+mod directory;
 pub mod limits;
 pub mod metrics;
 pub mod planted;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 
 pub use causes::causes;
 pub use clock::{Clock, Moment};
+pub use directory::DirectoryLock;
 pub use rng::Rng;
 pub use task::Tasks;
 

@@ -369,20 +369,13 @@ pub async fn phase(
     Phase { seconds, cpu_us, own_cpu_us, ..all.into_phase() }
 }
 
-/// A thread that says when something is due: the system's timers are exact to some tens of
-/// microseconds, those of the runtime to a millisecond.
+/// A thread that says when something is due.
 fn keep_pace(env: &Env, drive: &Arc<Drive>, plan: Vec<(Duration, u64)>, begin: Moment) {
     let (clock, drive) = (Arc::clone(&env.clock), Arc::clone(drive));
     drop(env.tasks.thread("bench-pace", move || {
         for (at, _) in plan {
             let due = begin + at;
-            loop {
-                let now = clock.now();
-                if now >= due {
-                    break;
-                }
-                std::thread::park_timeout(due.since(now));
-            }
+            pace::wait(&*clock, due);
             drive.due.moments.lock().push_back(due);
             drive.due.count.add_permits(1);
             if drive.env.tasks.is_stopping() {

@@ -4,12 +4,14 @@
 //! acknowledged write; both are killed when they are dropped, and leave no data behind when stopped.
 //! Relies on: [`super::super::sites`] for our own nodes, on an `etcd` program for the other.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
@@ -143,7 +145,8 @@ impl Contender for Ours {
 }
 
 /// How etcd is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Interface {
     /// gRPC.
     #[default]
@@ -223,6 +226,13 @@ fn member(
         std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let errors = file.try_clone().map_err(|error| error.to_string())?;
     let dir = root.join(format!("m{number}"));
+    // What members have left that were killed: a new one would look for the others where the old ones were.
+    match std::fs::remove_dir_all(&dir) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(format!("{}: {error}", dir.display()));
+        }
+        _ => {}
+    }
     let mut command = Command::new(program);
     // A reader's own settings would be settings of these members too.
     for (name, _) in

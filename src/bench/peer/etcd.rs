@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -255,19 +254,6 @@ impl Target for Etcd {
 
     async fn change(&self, _site: u64, _key: &str, _change: &Change) -> Result<Acked, Failed> {
         Err(Failed::NotApplied("etcd changes nothing by itself".to_owned()))
-    }
-
-    async fn shows(
-        &self,
-        site: u64,
-        key: &str,
-        write: &Acked,
-        _patience: Duration,
-    ) -> Result<bool, Failed> {
-        // A linearizable read shows all that was acknowledged before.
-        let seen = self.read(site, key).await?;
-        let revision = seen.token.and_then(|token| token.parse::<u64>().ok());
-        Ok(revision >= write.order)
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Promises: as those of [`super::etcd`]; keys and values travel in base64, as the gateway wants them.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -110,17 +108,6 @@ impl Target for Gateway {
 
     async fn change(&self, _site: u64, _key: &str, _change: &Change) -> Result<Acked, Failed> {
         Err(Failed::NotApplied("etcd changes nothing by itself".to_owned()))
-    }
-
-    async fn shows(
-        &self,
-        site: u64,
-        key: &str,
-        write: &Acked,
-        _patience: Duration,
-    ) -> Result<bool, Failed> {
-        let seen = self.read(site, key).await?;
-        Ok(seen.token.and_then(|token| token.parse::<u64>().ok()) >= write.order)
     }
 }
 

@@ -10,9 +10,11 @@
 //! enough that the spread is seen.
 //!
 //! Promises: a side runs alone; what was written is read back on both sides; the order of phases, keys
-//! and values is the same. Relies on: [`contender`] for the two sides, [`super::lanes`] for the load.
+//! and values is the same. Each pair is kept when it is complete, and the same settings go on behind it.
+//! Relies on: [`contender`] for the two sides, [`super::lanes`] for the load.
 
 mod calls;
+pub mod conditions;
 pub mod contender;
 pub mod etcd;
 mod gaps;
@@ -25,9 +27,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use self::conditions::{Conditions, Part};
 use self::contender::{Contender, Interface, Members, Ours};
-use self::rows::{Measured, PeerReport, VERSION, table};
+use self::rows::{Measured, Pair, PeerReport, VERSION, table};
 use super::cost::{self, Spent};
+use super::figures::FILE;
+use super::kept::{KeptError, read_report, write_report};
 use super::lanes::book::Book;
 use super::lanes::drive::{Load, Phase, check, phase, spent};
 use super::progress::{Progress, Step};
@@ -46,118 +51,99 @@ const BATCHES: u64 = 12;
 /// Until nodes that have just started have nothing left to do.
 const SETTLES: Duration = Duration::from_secs(3);
 
-/// A part of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// CPU without load.
-    Idle,
-    /// One writer.
-    Single,
-    /// Many writers.
-    Put,
-    /// Writes at a rate.
-    Open,
-    /// Many readers.
-    Get,
-    /// Many writes in one request.
-    Batch,
-    /// All keys, and the memory that they take.
-    Fill,
-    /// A node's death.
-    Kill,
-}
-
-impl Part {
-    /// All of them, in their order.
-    pub const ALL: [Self; 8] = [
-        Self::Idle,
-        Self::Single,
-        Self::Put,
-        Self::Open,
-        Self::Get,
-        Self::Batch,
-        Self::Fill,
-        Self::Kill,
-    ];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Single => "single",
-            Self::Put => "put",
-            Self::Open => "open",
-            Self::Get => "get",
-            Self::Batch => "batch",
-            Self::Fill => "fill",
-            Self::Kill => "kill",
-        }
-    }
-}
-
-/// What is compared, and how thoroughly.
+/// What is compared, how often, and where the results go.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The peer's program.
     pub program: PathBuf,
-    /// How it is asked.
-    pub interface: Interface,
     /// How often both are measured.
-    pub pairs: u64,
-    /// How long each phase lasts.
-    pub seconds: Duration,
-    /// Writes a second of the open load.
-    pub rate: f64,
-    /// Keys that each side holds in the end.
-    pub keys: u64,
-    /// Bytes of a value.
-    pub value_bytes: usize,
-    /// Groups of our own nodes.
-    pub groups: u64,
-    /// Groups of the second look at idle nodes; 0: none.
-    pub many_groups: u64,
-    /// Whether our clients ask the node of their site alone.
-    pub pinned: bool,
+    pub pairs: usize,
     /// What is measured.
-    pub parts: Vec<Part>,
+    pub conditions: Conditions,
+    /// The output directory.
+    pub out: PathBuf,
     /// Where the nodes keep their data.
     pub root: PathBuf,
     /// The command line, for the report.
     pub command: String,
 }
 
-/// Compares our own nodes with etcd's.
+/// The report to go on with: that of the output directory, or one without pairs.
 ///
 /// # Errors
 ///
-/// When one of them does not run.
+/// When what is there was measured under other conditions, or is something else.
+pub fn begin(settings: &Settings, env: &Env) -> Result<PeerReport, KeptError> {
+    let Some(report) = read_report::<PeerReport>(&settings.out)? else {
+        // What cannot be written to is found out now, and not after the first pair.
+        for dir in [&settings.out, &settings.root] {
+            std::fs::create_dir_all(dir)
+                .map_err(|source| KeptError::Output { path: dir.clone(), source })?;
+        }
+        return Ok(fresh(settings, env));
+    };
+    let other_build = (report.build != cost::build()).then_some("build");
+    match other_build.or_else(|| report.conditions.differs(&settings.conditions)) {
+        Some(what) => Err(other(settings, what)),
+        None => Ok(report),
+    }
+}
+
+/// The pairs that are there cannot stand in one table with new ones.
+fn other(settings: &Settings, what: &'static str) -> KeptError {
+    KeptError::Other { path: settings.out.join(FILE), name: "pairs".to_owned(), what }
+}
+
+/// Compares our own nodes with etcd's, as often as is missing. After each pair the report has it, here and
+/// in the output directory; of one that did not come to its end it has nothing.
+///
+/// # Errors
+///
+/// When one of them does not run, or results cannot be kept.
 pub async fn compare(
+    report: &mut PeerReport,
     settings: &Settings,
     env: &Env,
     progress: &dyn Progress,
-) -> Result<PeerReport, String> {
-    std::fs::create_dir_all(&settings.root)
-        .map_err(|error| format!("{}: {error}", settings.root.display()))?;
-    let mut report = begin(settings, env);
-    let mut pairs = Vec::new();
+) -> Result<(), String> {
     let bench = Bench { settings, env, progress };
-    for pair in 1..=settings.pairs {
-        let ours = bench.ours(pair, &mut report).await?;
-        let peer = bench.etcd(pair, &mut report).await?;
-        pairs.push((ours, peer));
-        report.pairs = pair;
-        report.rows = table(&pairs, settings.rate);
+    while report.pairs.len() < settings.pairs {
+        let number = report.pairs.len() + 1;
+        let mut next = report.clone();
+        let ours = bench.ours(number, &mut next).await?;
+        let peer = bench.etcd(number, &mut next).await?;
+        keep(report, next, Pair { ours, peer }, settings).map_err(|error| error.to_string())?;
     }
-    Ok(report)
+    Ok(())
 }
 
-fn begin(settings: &Settings, env: &Env) -> PeerReport {
-    let asks = if settings.pinned { "the node of its site alone" } else { "leaders directly" };
+/// Takes a pair into the report.
+fn keep(
+    report: &mut PeerReport,
+    mut next: PeerReport,
+    pair: Pair,
+    settings: &Settings,
+) -> Result<(), KeptError> {
+    if !report.pairs.is_empty() && next.peer != report.peer {
+        return Err(other(settings, "release of the peer"));
+    }
+    next.pairs.push(pair);
+    next.rows = table(&next.pairs, next.conditions.rate);
+    write_report(&settings.out, &next)?;
+    *report = next;
+    Ok(())
+}
+
+/// A report without pairs.
+fn fresh(settings: &Settings, env: &Env) -> PeerReport {
+    let load = &settings.conditions;
+    let asks = if load.pinned { "the node of its site alone" } else { "leaders directly" };
     PeerReport {
         version: VERSION,
         machine: cost::machine(&settings.root),
         build: cost::build(),
         command: settings.command.clone(),
+        conditions: load.clone(),
         started_ms: env.clock.wall_ms(),
         remarks: vec![
             "Both sync every acknowledged write to the same disk; each runs alone, in turn with the other."
@@ -173,10 +159,10 @@ fn begin(settings: &Settings, env: &Env) -> PeerReport {
             "No PUT carries an idempotency key: etcd has none.".to_owned(),
             format!(
                 "{} keys of {} bytes, {} groups, {} s a phase.",
-                settings.keys,
-                settings.value_bytes,
-                settings.groups,
-                settings.seconds.as_secs_f64()
+                load.keys,
+                load.value_bytes,
+                load.groups,
+                load.lasts.as_secs_f64()
             ),
         ],
         ..PeerReport::default()
@@ -194,30 +180,30 @@ impl Bench<'_> {
         self.progress.say(Step::Doing(what));
     }
 
-    async fn ours(&self, pair: u64, report: &mut PeerReport) -> Result<Measured, String> {
+    async fn ours(&self, pair: usize, report: &mut PeerReport) -> Result<Measured, String> {
         let name = format!("pair {pair}, tetrarch");
         self.say(format!("{name}: starting"));
-        let (settings, env) = (self.settings, self.env);
+        let load = &self.settings.conditions;
         let start = |groups: u64| {
-            let root = settings.root.join(format!("tetrarch-{pair}-{groups}"));
-            Ours::start(root, groups, settings.pinned, env)
+            let root = self.settings.root.join(format!("tetrarch-{pair}-{groups}"));
+            Ours::start(root, groups, load.pinned, self.env)
         };
-        let side = Box::new(start(settings.groups).await?);
+        let side = Box::new(start(load.groups).await?);
         let mut measured = self.side(&name, side, report).await?;
-        if settings.many_groups > 0 && self.wants(Part::Idle) {
-            self.say(format!("{name}: idle with {} groups", settings.many_groups));
-            let side: Box<dyn Contender> = Box::new(start(settings.many_groups).await?);
+        if load.many_groups > 0 && load.wants(Part::Idle) {
+            self.say(format!("{name}: idle with {} groups", load.many_groups));
+            let side: Box<dyn Contender> = Box::new(start(load.many_groups).await?);
             measured.idle_many = self.idle(&*side).await;
             side.stop().await;
         }
         Ok(measured)
     }
 
-    async fn etcd(&self, pair: u64, report: &mut PeerReport) -> Result<Measured, String> {
+    async fn etcd(&self, pair: usize, report: &mut PeerReport) -> Result<Measured, String> {
         let name = format!("pair {pair}, etcd");
         self.say(format!("{name}: starting"));
         let root = self.settings.root.join(format!("etcd-{pair}"));
-        let interface = self.settings.interface;
+        let interface = self.settings.conditions.interface;
         let side = Members::start(&self.settings.program, root, interface, self.env).await?;
         let by = match interface {
             Interface::Grpc => "gRPC",
@@ -232,14 +218,10 @@ impl Bench<'_> {
         let pids = side.pids().await;
         sleep(SETTLES).await;
         let (began, before) = (self.env.clock.now(), spent(&pids)?);
-        sleep(self.settings.seconds.max(Duration::from_secs(4))).await;
+        sleep(self.settings.conditions.lasts.max(Duration::from_secs(4))).await;
         let took = self.env.clock.now().since(began).as_secs_f64();
         let used = Duration::from_micros(spent(&pids)?.checked_sub(before)?);
         Some(used.as_secs_f64() / took * 100.0)
-    }
-
-    fn wants(&self, part: Part) -> bool {
-        self.settings.parts.contains(&part)
     }
 
     /// All parts of one side that are wanted.
@@ -249,11 +231,11 @@ impl Bench<'_> {
         mut side: Box<dyn Contender>,
         report: &mut PeerReport,
     ) -> Result<Measured, String> {
-        let settings = self.settings;
+        let conditions = &self.settings.conditions;
         let pids = side.pids().await;
-        let book = Book::new("peer/", settings.keys, settings.value_bytes);
+        let book = Book::new("peer/", conditions.keys, conditions.value_bytes);
         let mut measured = Measured::default();
-        if self.wants(Part::Idle) {
+        if conditions.wants(Part::Idle) {
             self.say(format!("{name}: idle"));
             measured.idle = self.idle(&*side).await;
         }
@@ -263,9 +245,9 @@ impl Bench<'_> {
         let (checked, wrong) = check(&*side.target(), &book).await;
         report.checked += checked;
         report.wrong += wrong;
-        if self.wants(Part::Kill) {
+        if conditions.wants(Part::Kill) {
             self.say(format!("{name}: kill -9"));
-            let watched = settings.seconds.max(Duration::from_secs(6));
+            let watched = conditions.lasts.max(Duration::from_secs(6));
             let gaps = gaps::gaps(self.env, &mut side, watched).await?;
             (measured.gap_led, measured.gap_others) = (gaps.led, gaps.others);
         }
@@ -302,10 +284,10 @@ impl Side<'_> {
     }
 
     async fn run(&self, measured: &mut Measured, report: &mut PeerReport) -> Result<(), String> {
-        let (settings, name) = (self.bench.settings, self.name);
-        let lasts = settings.seconds;
+        let (conditions, name) = (&self.bench.settings.conditions, self.name);
+        let lasts = conditions.lasts;
         let warm = lasts.min(Duration::from_secs(2));
-        let wants = |part| self.bench.wants(part);
+        let wants = |part| conditions.wants(part);
         let say = |text: String| self.bench.say(format!("{name}: {text}"));
         if wants(Part::Single) {
             say("1 writer".to_owned());
@@ -322,8 +304,8 @@ impl Side<'_> {
             measured.put_own_us = put.own_us_per_op();
         }
         if wants(Part::Open) {
-            say(format!("{} writes a second", settings.rate));
-            let open = Load::Open(CONNECTIONS, settings.rate, lasts);
+            say(format!("{} writes a second", conditions.rate));
+            let open = Load::Open(CONNECTIONS, conditions.rate, lasts);
             let open = self.phase(open, report).await?;
             measured.put_p99_at_rate = Some(open.quantile_ms(0.99));
         }
@@ -348,5 +330,106 @@ impl Side<'_> {
             measured.rss_mib = mib;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(out: &std::path::Path) -> Settings {
+        let conditions = Conditions {
+            lasts: Duration::from_millis(2_500),
+            rate: 10_000.0 / 3.0,
+            keys: 1_000,
+            value_bytes: 128,
+            groups: 24,
+            parts: vec![Part::Put, Part::Kill],
+            ..Conditions::default()
+        };
+        Settings {
+            program: "etcd".into(),
+            pairs: 3,
+            conditions,
+            out: out.to_owned(),
+            root: out.join("nodes"),
+            command: "x".to_owned(),
+        }
+    }
+
+    fn pair(put_per_s: f64) -> Pair {
+        let side = |put_per_s| Measured { put_per_s: Some(put_per_s), ..Measured::default() };
+        Pair { ours: side(put_per_s), peer: side(100.0) }
+    }
+
+    /// A report that has one pair, as it was kept.
+    fn kept(settings: &Settings) -> PeerReport {
+        let mut report = begin(settings, &Env::system()).unwrap();
+        let next = PeerReport { peer: "etcd 1".into(), checked: 7, ..report.clone() };
+        keep(&mut report, next, pair(200.0), settings).unwrap();
+        report
+    }
+
+    #[test]
+    fn a_comparison_goes_on_behind_the_pairs_that_are_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, env) = (settings(dir.path()), Env::system());
+        let first = kept(&settings);
+        // Another command begins with what the first one has left, all of it.
+        let mut report = begin(&settings, &env).unwrap();
+        assert_eq!((report.pairs.clone(), report.checked), (first.pairs, 7));
+        let next = PeerReport { checked: 9, ..report.clone() };
+        keep(&mut report, next, pair(400.0), &settings).unwrap();
+        let again = begin(&settings, &env).unwrap();
+        assert_eq!((again.pairs.len(), again.checked), (2, 9));
+        assert_eq!(again.rows[0].ratio.as_ref().unwrap().median, Some(3.0));
+    }
+
+    #[tokio::test]
+    async fn what_is_complete_is_not_measured_again_and_what_fails_leaves_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        let (mut report, env) = (kept(&settings), Env::system());
+        let silence = crate::bench::progress::Silence;
+        settings.pairs = 1;
+        compare(&mut report, &settings, &env, &silence).await.unwrap();
+        // A pair more, which has nowhere to run.
+        settings.pairs = 2;
+        settings.root = dir.path().join(FILE);
+        compare(&mut report, &settings, &env, &silence).await.unwrap_err();
+        assert_eq!(report.pairs.len(), 1);
+        assert_eq!(begin(&settings, &env).unwrap().pairs, report.pairs);
+    }
+
+    #[test]
+    fn pairs_of_other_conditions_are_refused_and_left_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (settings, env) = (settings(dir.path()), Env::system());
+        let mut report = kept(&settings);
+        let same = &settings.conditions;
+        for (conditions, what) in [
+            (Conditions { interface: Interface::Json, ..same.clone() }, "interface"),
+            (Conditions { lasts: same.lasts * 2, ..same.clone() }, "duration"),
+            (Conditions { rate: 3_333.0, ..same.clone() }, "rate"),
+            (Conditions { keys: 9, ..same.clone() }, "keys"),
+            (Conditions { value_bytes: 9, ..same.clone() }, "values"),
+            (Conditions { groups: 9, ..same.clone() }, "number of groups"),
+            (Conditions { many_groups: 9, ..same.clone() }, "many groups"),
+            (Conditions { pinned: true, ..same.clone() }, "leaders"),
+            (Conditions { parts: vec![Part::Put], ..same.clone() }, "phases"),
+        ] {
+            let other = Settings { conditions, ..settings.clone() };
+            let said = begin(&other, &env).unwrap_err().to_string();
+            assert!(said.contains(what) && said.contains("--out"), "{what}: {said}");
+        }
+        // Known only when it runs.
+        let next = PeerReport { peer: "etcd 2".into(), ..report.clone() };
+        let said = keep(&mut report, next, pair(1.0), &settings).unwrap_err().to_string();
+        assert!(said.contains("release of the peer"), "{said}");
+        let before = report.pairs.clone();
+        report.build.version = "0".into();
+        write_report(&settings.out, &report).unwrap();
+        assert!(begin(&settings, &env).unwrap_err().to_string().contains("build"));
+        assert_eq!(read_report::<PeerReport>(&settings.out).unwrap().unwrap().pairs, before);
     }
 }

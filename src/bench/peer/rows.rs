@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Conditions;
 use crate::bench::figures::{Build, Machine};
+use crate::bench::kept::Kept;
 
 /// The version of the form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// All that was found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,14 +30,24 @@ pub struct PeerReport {
     pub started_ms: u64,
     /// What a reader must know.
     pub remarks: Vec<String>,
-    /// How many pairs were measured.
-    pub pairs: u64,
+    /// Under which conditions all pairs were measured.
+    pub conditions: Conditions,
+    /// What each pair came to.
+    pub pairs: Vec<Pair>,
     /// Keys that were read back, both sides together.
     pub checked: u64,
     /// How many were not as acknowledged.
     pub wrong: u64,
     /// The table.
     pub rows: Vec<Row>,
+}
+
+impl Kept for PeerReport {
+    const VERSION: u32 = VERSION;
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// Figures of one side, one for each pair.
@@ -86,22 +98,46 @@ pub struct Row {
     pub reached: Option<String>,
 }
 
+/// What both sides came to, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pair {
+    /// Ours.
+    pub ours: Measured,
+    /// The peer's.
+    pub peer: Measured,
+}
+
 /// What one side came to in one pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Measured {
-    pub(super) idle: Option<f64>,
-    pub(super) idle_many: Option<f64>,
-    pub(super) put_per_s: Option<f64>,
-    pub(super) put_cpu_us: Option<f64>,
-    pub(super) put_p99_at_rate: Option<f64>,
-    pub(super) put_alone: Option<f64>,
-    pub(super) get_per_s: Option<f64>,
-    pub(super) batch_per_s: Option<f64>,
-    pub(super) rss_mib: Option<f64>,
-    pub(super) gap_led: Option<f64>,
-    pub(super) gap_others: Option<f64>,
-    pub(super) put_own_us: Option<f64>,
-    pub(super) get_own_us: Option<f64>,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Measured {
+    /// CPU without load, in percent of a core.
+    pub idle: Option<f64>,
+    /// The same with many groups.
+    pub idle_many: Option<f64>,
+    /// PUTs a second of many writers.
+    pub put_per_s: Option<f64>,
+    /// CPU of the nodes for one of them, in microseconds.
+    pub put_cpu_us: Option<f64>,
+    /// Milliseconds of the PUTs of an open load.
+    pub put_p99_at_rate: Option<f64>,
+    /// Milliseconds of a lonely writer's PUT, the median.
+    pub put_alone: Option<f64>,
+    /// GETs a second of many readers.
+    pub get_per_s: Option<f64>,
+    /// Keys a second that batches write.
+    pub batch_per_s: Option<f64>,
+    /// Memory of the largest node when it has all keys.
+    pub rss_mib: Option<f64>,
+    /// Milliseconds without a success of keys that the dead node led.
+    pub gap_led: Option<f64>,
+    /// The same of all other keys.
+    pub gap_others: Option<f64>,
+    /// CPU of the generator for a PUT, in microseconds.
+    pub put_own_us: Option<f64>,
+    /// The same for a GET.
+    pub get_own_us: Option<f64>,
 }
 
 /// How a figure is judged.
@@ -148,82 +184,55 @@ const NO_GAP_MS: f64 = 100.0;
 
 type Of = fn(&Measured) -> Option<f64>;
 
-/// The table from what was measured, pair by pair: ours, the peer's.
-pub(super) fn table(pairs: &[(Measured, Measured)], rate: f64) -> Vec<Row> {
-    let p99 = format!("p99 PUT at {rate:.0}/s");
-    let all: [(&str, &str, Of, Of, Goal); 13] = [
-        ("PUT/s, 256 connections", "/s", |m| m.put_per_s, |m| m.put_per_s, Goal::Times(2.0, 4.0)),
-        (&p99, "ms", |m| m.put_p99_at_rate, |m| m.put_p99_at_rate, Goal::NoMore(0.7, 0.3)),
-        ("PUT p50, 1 client", "ms", |m| m.put_alone, |m| m.put_alone, Goal::NoMore(1.0, 0.6)),
-        ("linearizable GET/s, 256", "/s", |m| m.get_per_s, |m| m.get_per_s, Goal::Times(5.0, 10.0)),
-        (
+/// The table from what was measured.
+pub(super) fn table(pairs: &[Pair], rate: f64) -> Vec<Row> {
+    use Goal::{NoMore, Times, Told, Within};
+    let gap = "gap after kill -9";
+    let row =
+        |what: &str, unit, ours: Of, peer: Of, goal| row(pairs, (what, unit), (ours, peer), goal);
+    let like = |what: &str, unit, of: Of, goal| row(what, unit, of, of, goal);
+    vec![
+        like("PUT/s, 256 connections", "/s", |m| m.put_per_s, Times(2.0, 4.0)),
+        like(&format!("p99 PUT at {rate:.0}/s"), "ms", |m| m.put_p99_at_rate, NoMore(0.7, 0.3)),
+        like("PUT p50, 1 client", "ms", |m| m.put_alone, NoMore(1.0, 0.6)),
+        like("linearizable GET/s, 256", "/s", |m| m.get_per_s, Times(5.0, 10.0)),
+        row(
             "batched writes/s : its PUT/s",
             "/s",
             |m| m.batch_per_s,
             |m| m.put_per_s,
-            Goal::Times(10.0, 30.0),
+            Times(10.0, 30.0),
         ),
-        (
-            "CPU of three nodes per PUT",
-            "us",
-            |m| m.put_cpu_us,
-            |m| m.put_cpu_us,
-            Goal::NoMore(0.5, 0.25),
-        ),
-        ("idle CPU, few groups", "% of a core", |m| m.idle, |m| m.idle, Goal::NoMore(1.0, 1.0)),
-        (
-            "idle CPU, 1,000 groups",
-            "% of a core",
-            |m| m.idle_many,
-            |m| m.idle,
-            Goal::NoMore(5.0, 1.0),
-        ),
-        ("RSS per node, filled", "MiB", |m| m.rss_mib, |m| m.rss_mib, Goal::NoMore(1.5, 1.0)),
-        (
-            "gap after kill -9: its keys",
-            "ms",
-            |m| m.gap_led,
-            |m| m.gap_led,
-            Goal::Within(3_000.0, 1_000.0),
-        ),
-        (
-            "gap after kill -9: others",
-            "ms",
-            |m| m.gap_others,
-            |m| m.gap_others,
-            Goal::Within(NO_GAP_MS, NO_GAP_MS),
-        ),
-        ("generator CPU per PUT", "us", |m| m.put_own_us, |m| m.put_own_us, Goal::Told),
-        ("generator CPU per GET", "us", |m| m.get_own_us, |m| m.get_own_us, Goal::Told),
-    ];
-    all.into_iter()
-        .map(|(what, unit, ours, peer, goal)| row(pairs, (what, unit), (ours, peer), goal))
-        .collect()
+        like("CPU of three nodes per PUT", "us", |m| m.put_cpu_us, NoMore(0.5, 0.25)),
+        like("idle CPU, few groups", "% of a core", |m| m.idle, NoMore(1.0, 1.0)),
+        row("idle CPU, 1,000 groups", "% of a core", |m| m.idle_many, |m| m.idle, NoMore(5.0, 1.0)),
+        like("RSS per node, filled", "MiB", |m| m.rss_mib, NoMore(1.5, 1.0)),
+        like(&format!("{gap}: its keys"), "ms", |m| m.gap_led, Within(3_000.0, 1_000.0)),
+        like(&format!("{gap}: others"), "ms", |m| m.gap_others, Within(NO_GAP_MS, NO_GAP_MS)),
+        like("generator CPU per PUT", "us", |m| m.put_own_us, Told),
+        like("generator CPU per GET", "us", |m| m.get_own_us, Told),
+    ]
 }
 
-fn row(
-    pairs: &[(Measured, Measured)],
-    (what, unit): (&str, &str),
-    (ours, peer): (Of, Of),
-    goal: Goal,
-) -> Row {
-    let mine = Spread::of(pairs.iter().map(|(one, _)| ours(one)).collect());
-    let other = Spread::of(pairs.iter().map(|(_, two)| peer(two)).collect());
-    let ratios = pairs.iter().map(|(one, two)| {
-        let (one, two) = ours(one).zip(peer(two))?;
+fn row(pairs: &[Pair], (what, unit): (&str, &str), (ours, peer): (Of, Of), goal: Goal) -> Row {
+    let mine: Vec<_> = pairs.iter().map(|pair| ours(&pair.ours)).collect();
+    let other: Vec<_> = pairs.iter().map(|pair| peer(&pair.peer)).collect();
+    let ratios = mine.iter().zip(&other).map(|(one, two)| {
+        let (one, two) = one.zip(*two)?;
         (two > 0.0).then(|| one / two)
     });
     let ratio = match goal {
         Goal::Times(..) | Goal::NoMore(..) => Some(Spread::of(ratios.collect())),
         Goal::Within(..) | Goal::Told => None,
     };
+    let mine = Spread::of(mine);
     let reached = goal.reached(ratio.as_ref().and_then(|ratio| ratio.median), mine.median);
     let [least, aim] = goal.words();
     Row {
         what: what.to_owned(),
         unit: unit.to_owned(),
         ours: mine,
-        peer: other,
+        peer: Spread::of(other),
         ratio,
         least,
         aim,
@@ -239,10 +248,13 @@ mod tests {
         Measured { put_per_s: Some(put_per_s), ..Measured::default() }
     }
 
+    fn pair(ours: Measured, peer: Measured) -> Pair {
+        Pair { ours, peer }
+    }
+
     #[test]
     fn ratios_are_of_pairs_and_the_median_is_judged() {
-        let pairs =
-            [(side(300.0), side(100.0)), (side(100.0), side(100.0)), (side(500.0), side(100.0))];
+        let pairs = [300.0, 100.0, 500.0].map(|ours| pair(side(ours), side(100.0)));
         let table = table(&pairs, 10_000.0);
         let put = &table[0];
         let ratio = put.ratio.clone().unwrap();
@@ -255,7 +267,7 @@ mod tests {
     #[test]
     fn batches_are_compared_with_the_single_writes_of_the_peer() {
         let ours = Measured { batch_per_s: Some(3_000.0), ..Measured::default() };
-        let table = table(&[(ours, side(100.0))], 10.0);
+        let table = table(&[pair(ours, side(100.0))], 10.0);
         assert_eq!(table[4].reached.as_deref(), Some("aim"));
     }
 
@@ -263,7 +275,7 @@ mod tests {
     fn gaps_are_judged_by_themselves() {
         let ours =
             Measured { gap_led: Some(2_000.0), gap_others: Some(120.0), ..Measured::default() };
-        let table = table(&[(ours, Measured::default())], 10.0);
+        let table = table(&[pair(ours, Measured::default())], 10.0);
         assert_eq!(
             (table[9].reached.as_deref(), table[10].reached.as_deref()),
             (Some("least"), Some("no"))

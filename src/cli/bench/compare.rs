@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::{Failure, duration, print};
 use super::progress::Drawn;
-use super::{command_line, judge, table};
+use super::{command_line, judge, stopped, table};
 use crate::bench::compare::{Settings, compare};
 use crate::bench::fault::Fault;
 use crate::bench::figures::{AGREES_SHARE, AGREES_SPREADS, FILE, Report};
@@ -53,15 +53,22 @@ pub(in crate::cli) struct CompareArgs {
     /// How often each run is made.
     #[arg(long, default_value_t = 1)]
     times: u64,
+    #[command(flatten)]
+    making: MakingArgs,
+}
+
+/// How the runs of a list are made, whatever the list.
+#[derive(Debug, Args)]
+pub(super) struct MakingArgs {
     /// How many nodes.
     #[arg(long, default_value_t = 3)]
-    nodes: u64,
+    pub(super) nodes: u64,
     /// Groups of the linearizable namespaces [default: as `serve` has it].
     #[arg(long)]
     groups: Option<u64>,
     /// The seed of all choices.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
     /// Prints the list with its estimate, and measures nothing.
     #[arg(long)]
     plan: bool,
@@ -79,28 +86,33 @@ pub(in crate::cli) async fn run(args: CompareArgs, env: &Env) -> Result<(), Fail
         rate: args.rate,
         seconds: args.duration,
         times: args.times,
-        seed: args.seed,
+        seed: args.making.seed,
     };
     let runs = if args.quick { quick(&choices) } else { full(&choices) };
+    make(runs, args.making, args.out, Vec::new(), env).await
+}
+
+/// Makes the runs, or lists them.
+pub(super) async fn make(
+    runs: Vec<Wanted>,
+    args: MakingArgs,
+    out: PathBuf,
+    remarks: Vec<String>,
+    env: &Env,
+) -> Result<(), Failure> {
     check(&runs, args.nodes)?;
     if args.plan {
+        remarks.iter().for_each(print::line);
         list(&runs);
         return Ok(());
     }
-    let settings = Settings {
-        runs,
-        nodes: args.nodes,
-        groups: args.groups,
-        out: args.out,
-        seed: args.seed,
-        command: command_line(),
-        remarks: Vec::new(),
-    };
-    drive(settings, args.json, env).await
+    let MakingArgs { nodes, groups, seed, json, .. } = args;
+    let settings = Settings { runs, nodes, groups, out, seed, command: command_line(), remarks };
+    drive(settings, json, env).await
 }
 
 /// Refuses a list that makes no sense.
-pub(super) fn check(runs: &[Wanted], nodes: u64) -> Result<(), Failure> {
+fn check(runs: &[Wanted], nodes: u64) -> Result<(), Failure> {
     if runs.is_empty() {
         return Err(Failure::usage("no run of the list is among those; leave a filter out"));
     }
@@ -117,19 +129,19 @@ pub(super) fn check(runs: &[Wanted], nodes: u64) -> Result<(), Failure> {
 }
 
 /// Prints a list with its estimate.
-pub(super) fn list(runs: &[Wanted]) {
+fn list(runs: &[Wanted]) {
     let minutes = estimate(runs.iter()) / 60.0;
     runs.iter().for_each(|run| print::line(run.name()));
     print::note(format!("{} runs, about {minutes:.1} minutes", runs.len()));
 }
 
 /// Makes the runs and shows what they came to.
-pub(super) async fn drive(settings: Settings, as_json: bool, env: &Env) -> Result<(), Failure> {
+async fn drive(settings: Settings, as_json: bool, env: &Env) -> Result<(), Failure> {
     let drawn = Drawn::new();
     let compared = tokio::select! {
         compared = compare(&settings, env, &drawn) => compared,
         // Dropped children are killed; what was measured is kept.
-        _ = tokio::signal::ctrl_c() => {
+        () = stopped() => {
             drawn.end();
             let out = settings.out.display();
             return Err(Failure::failed(format!("stopped; what was measured is in {out}")));

@@ -11,8 +11,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::super::{Failure, duration, print};
-use super::command_line;
 use super::progress::Drawn;
+use super::{command_line, stopped};
 use crate::bench::growth::{Axis, Figures, GrowthReport, Row, Settings, measure};
 use crate::runtime::{Env, limits};
 
@@ -62,7 +62,7 @@ pub(in crate::cli) async fn run(args: GrowthArgs, env: &Env) -> Result<(), Failu
     let measured = tokio::select! {
         measured = measure(&settings, env, &drawn) => measured,
         // Dropped children are killed.
-        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
+        () = stopped() => Err("stopped".to_owned()),
     };
     drawn.end();
     let report = measured.map_err(Failure::failed)?;

@@ -80,3 +80,18 @@ fn judge(runs: &[Run]) -> Result<(), Failure> {
 fn command_line() -> String {
     std::env::args().skip(1).fold("tetrarch".to_owned(), |line, word| format!("{line} {word}"))
 }
+
+/// Ends when the user, or who runs this for them, wants it to end: what it has started must not outlive it.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut told) => drop(told.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

@@ -1,7 +1,9 @@
 //! `tetrarch bench peer`: our own nodes against those of another store, on this machine.
 //!
-//! Promises: the table, with ratios and what must be reached, goes to standard output; the exit code is 1
-//! when anything was read back that is not as it was acknowledged, not when a goal is missed.
+//! Promises: the table, with ratios and what must be reached, goes to standard output, also when it was
+//! stopped or a store died, then of the pairs that are complete; these are kept in the output directory. The
+//! exit code is 1 when pairs are missing or anything was read back that is not as it was acknowledged, not
+//! when a goal is missed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,11 +13,13 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 
 use super::super::{Failure, duration, print};
-use super::command_line;
 use super::progress::Drawn;
+use super::{command_line, stopped};
+use crate::bench::figures::FILE;
+use crate::bench::peer::conditions::{Conditions, Part};
 use crate::bench::peer::contender::Interface;
 use crate::bench::peer::rows::{PeerReport, Row, Spread};
-use crate::bench::peer::{Part, Settings, compare};
+use crate::bench::peer::{Settings, begin, compare};
 use crate::runtime::{Env, limits};
 
 /// Which peer.
@@ -36,7 +40,7 @@ pub(in crate::cli) struct EtcdArgs {
     gateway: bool,
     /// How often both are measured, in turn [default: 5; 1 with --quick].
     #[arg(long)]
-    pairs: Option<u64>,
+    pairs: Option<usize>,
     /// Short phases, few keys, one pair: to see that it works.
     #[arg(long)]
     quick: bool,
@@ -64,9 +68,12 @@ pub(in crate::cli) struct EtcdArgs {
     /// Measures only these: idle, single, put, open, get, batch, fill, kill [default: all].
     #[arg(long, value_delimiter = ',', value_parser = part)]
     phases: Vec<Part>,
-    /// Where the nodes keep their data: on the disk that shall be measured.
+    /// Where the report goes; pairs that are there are kept, and not measured again.
     #[arg(long, default_value = "./bench-peer", value_name = "DIR")]
-    data: PathBuf,
+    out: PathBuf,
+    /// Where the nodes keep their data: on the disk that shall be measured [default: `nodes` in --out].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Prints the report as JSON.
     #[arg(long)]
     json: bool,
@@ -79,21 +86,27 @@ pub(in crate::cli) async fn run(command: PeerCommand, env: &Env) -> Result<(), F
 }
 
 async fn etcd(args: EtcdArgs, env: &Env) -> Result<(), Failure> {
-    let settings = settings(args)?;
-    let (settings, as_json) = settings;
+    let (settings, as_json) = settings(args)?;
+    let mut report = begin(&settings, env).map_err(|error| Failure::failed(error.to_string()))?;
     let drawn = Drawn::new();
-    let compared = tokio::select! {
-        compared = compare(&settings, env, &drawn) => compared,
+    let ended = tokio::select! {
+        ended = compare(&mut report, &settings, env, &drawn) => ended,
         // Dropped children are killed.
-        _ = tokio::signal::ctrl_c() => Err("stopped".to_owned()),
+        () = stopped() => Err("stopped".to_owned()),
     };
     drawn.end();
-    let report = compared.map_err(Failure::failed)?;
-    if as_json {
+    let there = report.pairs.len();
+    if there > 0 && as_json {
         print::json(&json!(report));
-    } else {
+    } else if there > 0 {
         show(&report);
+        print::note(format!("All figures: {}", settings.out.join(FILE).display()));
     }
+    ended.map_err(|why| {
+        let (out, wanted) = (settings.out.display(), settings.pairs);
+        let on = "the same command goes on behind them";
+        Failure::failed(format!("{why}; {there} of {wanted} pairs are complete in {out}, {on}"))
+    })?;
     if report.wrong > 0 {
         let text = format!("{} of what was read back is not as acknowledged", report.wrong);
         return Err(Failure::failed(text));
@@ -114,7 +127,7 @@ fn settings(args: EtcdArgs) -> Result<(Settings, bool), Failure> {
         given.unwrap_or(if args.quick { quick } else { full })
     };
     let keys = usual(args.keys, 1_000_000, 20_000);
-    let pairs = usual(args.pairs, 5, 1);
+    let pairs = args.pairs.unwrap_or(if args.quick { 1 } else { 5 });
     let many_groups = usual(args.many_groups, 1_000, 0);
     let (least, most) = (1_000, limits::BENCH_KEYS_MAX);
     if !(least..=most).contains(&keys) {
@@ -128,19 +141,24 @@ fn settings(args: EtcdArgs) -> Result<(Settings, bool), Failure> {
         return Err(Failure::usage(format!("--value-size must be from {least} to {most}")));
     }
     let seconds = if args.quick { 3 } else { 15 };
-    let settings = Settings {
-        program: args.etcd,
+    let chosen = |part: &Part| args.phases.is_empty() || args.phases.contains(part);
+    let conditions = Conditions {
         interface: if args.gateway { Interface::Json } else { Interface::Grpc },
-        pairs,
-        seconds: args.duration.unwrap_or(Duration::from_secs(seconds)),
+        lasts: args.duration.unwrap_or(Duration::from_secs(seconds)),
         rate: args.rate,
         keys,
         value_bytes: args.value_size,
         groups: args.groups,
         many_groups,
         pinned: args.pinned,
-        parts: if args.phases.is_empty() { Part::ALL.to_vec() } else { args.phases },
-        root: args.data,
+        parts: Part::ALL.into_iter().filter(chosen).collect(),
+    };
+    let settings = Settings {
+        program: args.etcd,
+        pairs,
+        conditions,
+        root: args.data.unwrap_or_else(|| args.out.join("nodes")),
+        out: args.out,
         command: command_line(),
     };
     Ok((settings, args.json))
@@ -173,7 +191,9 @@ fn show(report: &PeerReport) {
     report.remarks.iter().for_each(print::note);
     print::note(format!(
         "Medians of {} pairs, and in brackets from the least to the greatest; {} build on {} cores.",
-        report.pairs, report.build.profile, report.machine.cores
+        report.pairs.len(),
+        report.build.profile,
+        report.machine.cores
     ));
     print::note(format!("Read back: {} keys, {} wrong.", report.checked, report.wrong));
 }

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::super::Failure;
 use super::super::import::open;
-use super::super::{Failure, print};
-use super::command_line;
-use super::compare::{check, drive};
-use crate::bench::compare::Settings;
+use super::compare::{MakingArgs, make};
 use crate::bench::mode::Mode;
 use crate::bench::plan;
 use crate::bench::replay::{Replay, Sites};
@@ -40,21 +38,8 @@ pub(in crate::cli) struct ReplayArgs {
     /// What makes a site: the node that was asked, the client, or the first of them that says more than one.
     #[arg(long, default_value = "auto", value_name = "auto|node|client")]
     sites: Sites,
-    /// How many nodes.
-    #[arg(long, default_value_t = 3)]
-    nodes: u64,
-    /// Groups of the linearizable namespaces [default: as `serve` has it].
-    #[arg(long)]
-    groups: Option<u64>,
-    /// The seed of all choices.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Says what would be driven, and measures nothing.
-    #[arg(long)]
-    plan: bool,
-    /// Prints the report as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    making: MakingArgs,
 }
 
 pub(in crate::cli) async fn run(args: ReplayArgs, env: &Env) -> Result<(), Failure> {
@@ -62,26 +47,11 @@ pub(in crate::cli) async fn run(args: ReplayArgs, env: &Env) -> Result<(), Failu
         return Err(Failure::usage("--speed must be above 0"));
     }
     let mut file = open(&args.trace)?;
-    let by = (args.sites, args.nodes);
+    let by = (args.sites, args.making.nodes);
     let trace = Replay::load(&mut file, by, args.speed)
         .map_err(|error| Failure::usage(format!("{}: {error}", args.trace.display())))?;
     let trace = Arc::new(trace);
     let rtts: Vec<_> = args.rtt_ms.iter().map(|ms| Duration::from_millis(*ms)).collect();
-    let runs = plan::replay(&trace, &args.modes, &rtts, args.seed);
-    check(&runs, args.nodes)?;
-    if args.plan {
-        print::line(&*trace);
-        super::compare::list(&runs);
-        return Ok(());
-    }
-    let settings = Settings {
-        runs,
-        nodes: args.nodes,
-        groups: args.groups,
-        out: args.out,
-        seed: args.seed,
-        command: command_line(),
-        remarks: vec![trace.to_string()],
-    };
-    drive(settings, args.json, env).await
+    let runs = plan::replay(&trace, &args.modes, &rtts, args.making.seed);
+    make(runs, args.making, args.out, vec![trace.to_string()], env).await
 }

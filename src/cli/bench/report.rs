@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::super::{Failure, print};
-use crate::bench::compare::read_report;
 use crate::bench::figures::{FILE, Report};
+use crate::bench::kept::read_report;
 use crate::bench::report::{PAGE, write_page};
 
 /// Which report.

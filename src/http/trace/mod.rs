@@ -148,10 +148,8 @@ pub(super) async fn trace(
     request: Request,
 ) -> Response {
     let (parts, _) = request.into_parts();
-    match begin(&front, &asked, &parts).await {
-        Ok(response) => response,
-        Err(failure) => failure.response(&front, &asked),
-    }
+    let begun = begin(&front, &asked, &parts).await;
+    begun.unwrap_or_else(|failure| failure.response(&front, &asked))
 }
 
 async fn begin(front: &Front, asked: &Asked, parts: &Parts) -> Result<Response, Failure> {

@@ -8,7 +8,6 @@
 //! created, renamed or removed name is durable after `sync_dir` of its directory.
 //! All paths are relative to the disk's root. All calls block.
 
-mod lock;
 pub mod real;
 pub mod sim;
 mod tear;
@@ -21,7 +20,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use lock::DirectoryLock;
 pub use real::RealDisk;
 pub use sim::SimDisk;
 

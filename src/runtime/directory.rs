@@ -1,7 +1,8 @@
 //! One process per data directory.
 //!
 //! Two nodes in one directory would both believe in their log. The lock is the operating system's
-//! (`flock`), so that it ends with the process, however that ends.
+//! (`flock`), so that it ends with the process, however that ends. Who starts nodes must respect it as
+//! they do, hence it stands here and not with the disk.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
