@@ -58,6 +58,10 @@ const ALLOWED: &[(&[&str], &str)] = &[
         "the working index on a full disk; the node stops, and makes it anew when it starts",
     ),
     (
+        &["sled::", "input/output error"],
+        "the working index on a disk that fails on purpose; the node stops, and makes it anew",
+    ),
+    (
         &["the group has stopped"],
         "what follows from a poisoned log; the replica takes part in nothing any more",
     ),
