@@ -34,7 +34,7 @@ impl Kept for Report {
 #[derive(Debug, thiserror::Error)]
 pub enum KeptError {
     /// The output directory cannot be used.
-    #[error("{} cannot be used: {source}", path.display())]
+    #[error("{} cannot be used: {source}; give --out a directory that can be written", path.display())]
     Output {
         /// Which file or directory.
         path: PathBuf,

@@ -24,7 +24,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::perform::Task;
-use super::trace::{TraceError, read};
+use super::trace::{AWAY, TraceError, read};
 use super::workload::{Op, PROFILE_FIELDS, Workload};
 use crate::runtime::limits::{BENCH_KEYS_MAX, BENCH_TRACE_STEPS_MAX, BENCH_VALUE_BYTES_MAX};
 use crate::wire::{TraceHead, TraceRecord};
@@ -82,6 +82,8 @@ pub struct Replay {
     pub missed: u64,
     /// Whether the recording came to its end.
     pub is_whole: bool,
+    /// Whether a node went away while it was recorded.
+    pub went_away: bool,
     /// Whether nodes were not taken for sites, since each key was asked for at one of them alone.
     pub by_leaders: bool,
 }
@@ -196,7 +198,8 @@ impl Replay {
         }
         let keys = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         let is_whole = end.is_some();
-        Ok(Self { head, workload, steps, keys, left_out, missed, is_whole, by_leaders })
+        let went_away = end.is_some_and(|end| end.end == AWAY);
+        Ok(Self { head, workload, steps, keys, left_out, missed, is_whole, went_away, by_leaders })
     }
 
     /// How long it takes.
@@ -310,6 +313,11 @@ impl fmt::Display for Replay {
         if self.missed > 0 {
             write!(f, " {} requests are missing in the recording.", self.missed)?;
         }
+        if self.went_away {
+            f.write_str(
+                " A node went away while it was recorded: what it was asked then is missing.",
+            )?;
+        }
         if !self.is_whole {
             f.write_str(" The recording was cut off.")?;
         }
@@ -395,6 +403,16 @@ mod tests {
         // A key at two nodes: clients ask the node of their site.
         let roams = [&lines[..], &[line("get", 3, "a", r#","node":2,"client":"x""#)]].concat();
         assert_eq!(sites(&roams, Sites::Auto), (vec![1, 2, 2, 2], false));
+    }
+
+    #[test]
+    fn a_trace_that_lacks_what_a_lost_node_was_asked_says_so() {
+        let end = |how: &str| format!(r#"{{"end":"{how}","records":1,"missed":0}}"#);
+        for (how, told) in [("time", false), (AWAY, true)] {
+            let replay = load(&[line("put", 1, "a", ""), end(how)], Sites::Auto).unwrap();
+            assert_eq!(replay.to_string().contains("went away"), told, "{how}");
+            assert!(replay.is_whole);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 
 use crate::client::{Client, ClientError, TraceRequest};
-use crate::runtime::limits::BENCH_TRACE_LINE_BYTES_MAX;
+use crate::runtime::limits::{BENCH_TRACE_FLUSH, BENCH_TRACE_LINE_BYTES_MAX};
 use crate::wire::{TRACE_VERSION, TraceEnd, TraceHead, TraceLine, TraceMissed, TraceRecord};
 
 /// Why there is no trace.
@@ -77,7 +77,7 @@ pub struct Recorded {
 }
 
 /// How a recording ends that lacks what a node was asked.
-const AWAY: &str = "a node went away";
+pub(super) const AWAY: &str = "a node went away";
 
 impl Recorded {
     /// It has ended so, or a part of it: that one is incomplete is not covered by how others ended.
@@ -129,9 +129,15 @@ pub async fn record(
     let mut told = Recorded { end: "time".to_owned(), ..Recorded::default() };
     let mut all = stream::select_all(streams);
     let mut stop = std::pin::pin!(stop);
+    // Whoever is killed has written all but the last moment.
+    let mut flush = tokio::time::interval(BENCH_TRACE_FLUSH);
     loop {
         let next = tokio::select! {
             next = all.next() => next,
+            _ = flush.tick() => {
+                file.out.flush()?;
+                continue;
+            }
             () = &mut stop => {
                 told.ended("stopped");
                 break;

@@ -165,7 +165,10 @@ fn wanted_space(wanted: wire::NamespaceCreate) -> Result<NamespaceRequest, Failu
         None | Some("linearizable") => Mode::Linearizable,
         Some("eventual") => Mode::Eventual,
         Some(other) => {
-            let detail = format!("mode {other:?} is not linearizable or eventual");
+            let detail = format!(
+                "mode {other:?} is not linearizable or eventual; what an eventual one holds is its \
+                 type: lww, mv, counter, set or map"
+            );
             return Err(Failure::invalid(detail));
         }
     };

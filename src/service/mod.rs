@@ -231,13 +231,13 @@ impl Service {
         self.hall.map().map(|map| Arc::clone(&map.catalog))
     }
 
-    /// Has this node know a namespace, if there is one of that name.
+    /// Has this node know a namespace of either mode, if there is one of that name.
     ///
     /// # Errors
     ///
     /// When there is none, or that cannot be said in time.
     pub async fn knows(&self, namespace: &str, context: &Context) -> Result<(), ServiceError> {
-        self.hall.map_with(namespace, context).await.map(drop)
+        self.hall.map_knowing(namespace, context).await.map(drop)
     }
 
     /// What a key's namespace accepts, before the value is worth reading; the widest limits while

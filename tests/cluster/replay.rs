@@ -68,15 +68,7 @@ async fn what_is_asked_of_a_live_namespace_is_recorded_and_driven_through_each_m
     let recorders = [recorder(&plain, &urls, &[]), recorder(&hashed, &urls, &["--hash-keys"])];
     // The head is there once all nodes record; it is written with the first portion at the latest.
     for url in &urls {
-        wait_until("both recordings run", async || {
-            let text = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
-            let began = text.lines().find(|line| {
-                line.contains("http_requests_total") && line.contains("/v1/ns/{ns}/trace")
-            });
-            let both = began.is_some_and(|line| line.ends_with(" 2"));
-            both.then_some(()).ok_or_else(|| format!("{began:?}"))
-        })
-        .await;
+        wait_recorded(url, 2).await;
     }
     ask(&cluster, &urls).await;
     for recorder in recorders {
@@ -98,6 +90,45 @@ async fn what_is_asked_of_a_live_namespace_is_recorded_and_driven_through_each_m
     assert_eq!(keys.len(), 5, "what is alike is alike, at all nodes");
     drop(cluster);
     replayed(&hashed, all);
+}
+
+/// Waits until so many recordings of a node have begun.
+async fn wait_recorded(url: &str, many: u64) {
+    wait_until("the recordings run", async || {
+        let text = reqwest::get(format!("{url}/metrics")).await.unwrap().text().await.unwrap();
+        let began = text.lines().find(|line| {
+            line.contains("http_requests_total") && line.contains("/v1/ns/{ns}/trace")
+        });
+        let all = began.is_some_and(|line| line.ends_with(&format!(" {many}")));
+        all.then_some(()).ok_or_else(|| format!("{began:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_eventual_namespace_is_recorded_too() {
+    let cluster = Cluster::start(&Shape::default()).await;
+    let url = cluster.url(1);
+    let http = reqwest::Client::new();
+    let space = r#"{"name":"carts","mode":"eventual","type":"mv"}"#;
+    let made = http.post(format!("{url}/v1/namespaces")).header("content-type", "application/json");
+    assert_eq!(made.body(space).send().await.unwrap().status(), 201);
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("trace");
+    let recorder = recorder(&out, std::slice::from_ref(&url), &["--ns", "carts"]);
+    wait_recorded(&url, 1).await;
+    for number in 0..EACH / 2 {
+        let key = format!("{url}/v1/ns/carts/keys/cart-{number}");
+        assert_eq!(http.put(&key).body("bread").send().await.unwrap().status(), 201);
+        let got = http.get(&key).send().await.unwrap();
+        assert_eq!(got.status(), 200);
+    }
+    let done = recorder.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (records, end, _) = read(&out);
+    assert_eq!((end.records, end.missed), (EACH, 0));
+    let puts = records.iter().filter(|record| record.op == "put" && record.made.is_some());
+    assert_eq!(puts.count() as u64, EACH / 2, "{records:?}");
 }
 
 fn replayed(trace: &Path, all: u64) {

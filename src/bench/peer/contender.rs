@@ -213,6 +213,16 @@ fn free_ports() -> std::io::Result<Vec<u16>> {
     held.iter().map(|listener| listener.local_addr().map(|at| at.port())).collect()
 }
 
+/// Whether the program is there at all: our own side is measured before its members are started.
+pub(super) async fn is_there(program: &Path) -> Result<(), String> {
+    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output().await;
+    asked.map(drop).map_err(|error| not_started(program, &error))
+}
+
+fn not_started(program: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be started: {error}; name another with --etcd", program.display())
+}
+
 #[allow(clippy::disallowed_methods, reason = "a log for people, not a node's data")]
 fn member(
     program: &Path,
@@ -257,9 +267,7 @@ fn member(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| {
-            format!("{} cannot be started: {error}; name another with --etcd", program.display())
-        })
+        .map_err(|error| not_started(program, &error))
 }
 
 #[async_trait]

@@ -106,6 +106,9 @@ pub async fn compare(
     env: &Env,
     progress: &dyn Progress,
 ) -> Result<(), String> {
+    if report.pairs.len() < settings.pairs {
+        contender::is_there(&settings.program).await?;
+    }
     let bench = Bench { settings, env, progress };
     while report.pairs.len() < settings.pairs {
         let number = report.pairs.len() + 1;

@@ -51,7 +51,7 @@ pub(in crate::cli) struct CompareArgs {
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
     /// How often each run is made.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     times: u64,
     #[command(flatten)]
     making: MakingArgs,

@@ -1,17 +1,18 @@
 //! `tetrarch bench record`: what is asked of a live namespace, as a file to be driven through each mode.
 //!
 //! Promises: the namespace and its clients notice nothing; no value is kept; the file ends with the first of
-//! its bounds, or at Ctrl-C, with a line that says why. A file that is there is not overwritten.
+//! its bounds, or at Ctrl-C or SIGTERM, with a line that says why. A file that is there is not overwritten.
 
-use std::fs::OpenOptions;
-use std::io::BufWriter;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::super::{Failure, duration, print};
+use super::stopped;
 use crate::bench::store;
 use crate::bench::trace::{Bounds, record};
 use crate::runtime::{Env, limits};
@@ -56,7 +57,12 @@ pub(in crate::cli) async fn run(args: RecordArgs, env: &Env) -> Result<(), Failu
     let space = first.namespace(&args.ns).await.map_err(|error| failed(&error))?;
     let mode = space.data_type.unwrap_or(space.mode);
     let file = OpenOptions::new().write(true).create_new(true).open(&args.out);
-    let file = file.map_err(|error| Failure::file("written", &args.out, &error))?;
+    let file = file.map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => {
+            Failure::usage(format!("{} is there already: give another --out", args.out.display()))
+        }
+        _ => Failure::file("written", &args.out, &error),
+    })?;
     let mut file = BufWriter::new(file);
     let salt = args.hash_keys.then(|| format!("{:016x}{:016x}", env.rng.next(), env.rng.next()));
     let (lasts, records, bytes) = (args.duration, args.records, args.bytes);
@@ -67,14 +73,11 @@ pub(in crate::cli) async fn run(args: RecordArgs, env: &Env) -> Result<(), Failu
         clients.len(),
         lasts.as_secs()
     ));
-    let stop = async {
-        // Without the signal's handler it ends by itself.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let told = record(&clients, (&args.ns, &mode), &bounds, &mut file, stop).await;
-    let told = told.map_err(|error| failed(&error))?;
+    let told = record(&clients, (&args.ns, &mode), &bounds, &mut file, stopped()).await;
+    let told = told.map_err(|error| {
+        remove_if_empty(&mut file, &args.out);
+        failed(&error)
+    })?;
     let out = args.out.display().to_string();
     if args.json {
         let (records, missed, end) = (told.records, told.missed, told.end);
@@ -84,4 +87,13 @@ pub(in crate::cli) async fn run(args: RecordArgs, env: &Env) -> Result<(), Failu
         print::note(format!("It ended by: {}. Drive it: tetrarch bench replay {out}", told.end));
     }
     Ok(())
+}
+
+/// A recording that never began leaves its name to the next try.
+#[allow(clippy::disallowed_methods, reason = "a file of the user's, not a node's")]
+fn remove_if_empty(file: &mut BufWriter<File>, path: &Path) {
+    let is_empty = file.flush().and_then(|()| file.get_ref().metadata());
+    if is_empty.is_ok_and(|data| data.len() == 0) {
+        std::fs::remove_file(path).ok();
+    }
 }

@@ -67,7 +67,7 @@ fn row(run: &Run) -> Vec<String> {
         None => format!("{} of {}", run.verified.wrong, run.verified.checked),
     };
     vec![
-        run.workload.clone(),
+        laid_out(run),
         format!("{} ms", run.rtt_ms),
         run.fault.clone(),
         run.mode.clone(),
@@ -87,6 +87,14 @@ fn row(run: &Run) -> Vec<String> {
         run.cpu_us_per_op.map_or_else(dash, |us| format!("{us:.0}")),
         wrong,
     ]
+}
+
+/// The workload, and how the nodes were connected where that is not three of them in a mesh.
+fn laid_out(run: &Run) -> String {
+    match (run.topology.as_str(), run.nodes) {
+        ("mesh" | "", 3) => run.workload.clone(),
+        (topology, nodes) => format!("{} {topology}{nodes}", run.workload),
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a figure for display needs no more digits")]

@@ -80,3 +80,6 @@ pub const BENCH_TRACE_STEPS_MAX: usize = 5_000_000;
 
 /// Bytes of a recording's file when nobody says.
 pub const BENCH_TRACE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// How much of a trace is lost at most when its recorder is killed.
+pub const BENCH_TRACE_FLUSH: Duration = Duration::from_secs(1);
